@@ -1,0 +1,62 @@
+PYTHON ?= python3
+PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
+REQUIREMENTS = .venv/bin/python setup.cfg pyproject.toml .ci/constraints.txt
+
+.PHONY: help run test lint format clean
+.NOTPARALLEL:
+
+help:
+	@echo 'make run     import the demo recording and serve it'
+	@echo 'make test    run the tests and report their coverage'
+	@echo 'make lint    check the code: ruff and mypy'
+	@echo 'make format  lay the code out anew'
+	@echo 'make clean   remove what make has made; ./data stays'
+
+run: .venv/package
+	.venv/bin/replay-share import share/demo/marshmallow-1867.traj
+	exec .venv/bin/replay-share serve
+
+test: .venv/test tests/node/node_modules
+	.venv/bin/python -m pytest --cov --cov-report=term
+
+lint: .venv/dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+format: .venv/dev
+	.venv/bin/ruff check --fix-only
+	.venv/bin/ruff format
+
+clean:
+	rm -rf .venv build dist *.egg-info tests/node/node_modules
+	rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './data/*' -prune -exec rm -rf {} +
+
+# The syntax is old so that an old Python gets as far as the message. Without ensurepip, venv leaves half of one behind.
+define CHECK_PYTHON
+import sys
+if sys.version_info < (3, 11):
+    sys.exit("Replay Share needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=..." % sys.version_info[:2])
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("$(PYTHON) can't make a virtual environment with pip: on Debian and Ubuntu, install python3-venv")
+endef
+export CHECK_PYTHON
+
+.venv/bin/python:
+	@$(PYTHON) -c "$$CHECK_PYTHON"
+	$(PYTHON) -m venv .venv
+
+.venv/package: $(REQUIREMENTS)
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/test .venv/dev: .venv/%: $(REQUIREMENTS)
+	$(PIP_INSTALL) --editable '.[$*]'
+	@touch $@
+
+tests/node/node_modules: tests/node/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund && touch $@; \
+	else echo 'npm is not installed: the test with the Node client will be skipped'; fi

@@ -1,0 +1,67 @@
+"""The one writer of a socket."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+TOO_SLOW = 4008
+
+
+class ConnectionEnd(Exception):
+    """The connection is to be closed with `code`."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class Channel:
+    """Sends text frames one after the other, whoever sends them, and closes once.
+
+    A send that isn't through after `send_timeout_seconds` raises `ConnectionEnd` with 4008: the viewer doesn't read.
+    One to a viewer who has left raises `WebSocketDisconnect`. Safe to cancel: a frame is sent whole or not at all.
+    """
+
+    def __init__(self, websocket: WebSocket, send_timeout_seconds: float) -> None:
+        self._websocket = websocket
+        self._timeout = send_timeout_seconds
+        self._lock = asyncio.Lock()
+
+    async def accept(self, subprotocol: str | None = None) -> None:
+        """Accept the connection. Raises `WebSocketDisconnect` where the viewer has left already."""
+        try:
+            await self._websocket.accept(subprotocol)
+        except (OSError, RuntimeError) as error:  # Starlette says it otherwise before the connection is accepted
+            raise WebSocketDisconnect(1006) from error
+
+    async def send(self, text: str) -> None:
+        async with self._lock:
+            if self._websocket.client_state is WebSocketState.DISCONNECTED:
+                raise WebSocketDisconnect(1006)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._websocket.send_text(text)
+            except RuntimeError as error:  # the server has closed the connection by itself: no answer to its pings
+                raise WebSocketDisconnect(1006) from error
+            except TimeoutError:
+                raise ConnectionEnd(TOO_SLOW, "the viewer reads too slowly") from None
+
+    async def close(self, code: int, text: str | None = None, reason: str = "", subprotocol: str | None = None) -> None:
+        """Send `text`, where given, and the close frame, if the viewer is still there; a viewer yet to be accepted is.
+
+        So a browser sees the code: one who is refused without being accepted sees only HTTP 403.
+        """
+        try:
+            if self._websocket.application_state is WebSocketState.CONNECTING:
+                await self.accept(subprotocol)
+            if WebSocketState.DISCONNECTED in (self._websocket.client_state, self._websocket.application_state):
+                return
+            async with asyncio.timeout(1 if code == TOO_SLOW else self._timeout):
+                if text is not None:
+                    await self._websocket.send_text(text)
+                await self._websocket.close(code, reason)
+        except (TimeoutError, RuntimeError, WebSocketDisconnect):
+            pass  # he doesn't read, or has gone: the server drops the connection when we return

@@ -1,0 +1,217 @@
+"""`ReplayServer`: the life of one viewer's connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from starlette.endpoints import WebSocketEndpoint
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from storage.interactions import InteractionCRUD
+from storage.models import Row
+from storage.workspace import Workspace, is_safe_id, record_directory
+
+from .access import NOT_ALLOWED, TRY_AGAIN, Access, Visitor, XAgentWebSocketConnectError
+from .channel import Channel, ConnectionEnd
+from .clock import Clock
+from .feed import Feeds
+from .logs import LogFiles, ShareLog, printable
+from .playback import Playback, classic_pause
+from .recording import RecordingReader
+from .revocation import Revocation
+from .settings import XAgentServerEnv
+from .wire import CONNECTED, PONG, WireError, decode_command, encode_error, encode_refusal
+
+logger = logging.getLogger(__name__)
+
+MAX_ERRORS = 10
+
+
+@dataclass(slots=True)
+class ReplayContext:
+    """What all connections of one mounted server have in common. `viewers` counts those that are open."""
+
+    settings: XAgentServerEnv
+    interactions: InteractionCRUD
+    access: Access
+    clock: Clock
+    feeds: Feeds
+    revocation: Revocation
+    log_files: LogFiles = field(default_factory=LogFiles)
+    viewers: int = 0
+
+
+class ReplayServer(WebSocketEndpoint):
+    """Replays a recording to one viewer, in classic, the protocol of XAgent.
+
+    With `as_owner` it is the owner's view: it asks for the user's token, starts with `replay`, and makes no pauses.
+    """
+
+    pong_frame = PONG
+    subprotocol: str | None = None
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, *, context: ReplayContext, as_owner: bool = False
+    ) -> None:
+        super().__init__(scope, receive, send)
+        self.context = context
+        self.client_id: str = scope["path_params"]["client_id"]
+        self.as_owner = as_owner
+        self.start_command = "replay" if as_owner else "shared"
+        # What is no id may have a token in it: a mail program may have written the link's ? as %3F.
+        self.name = self.client_id if is_safe_id(self.client_id) else "(no id)"
+        self.log = ShareLog(context.log_files, self.name, context.settings.log_level)
+        self._errors = 0
+        self._heartbeat: asyncio.Task[None] | None = None
+        self._replay: asyncio.Task[None] | None = None
+
+    async def dispatch(self) -> None:
+        """The life of the connection: whatever ends it, its tasks end with it and `on_disconnect` runs."""
+        websocket = WebSocket(self.scope, receive=self.receive, send=self.send)
+        self.channel = Channel(websocket, self.context.settings.send_timeout_seconds)
+        close_code = 1001
+        self.context.viewers += 1
+        try:
+            close_code = await self._serve(websocket)
+        finally:
+            self.context.viewers -= 1
+            await self.on_disconnect(websocket, close_code)
+
+    async def _serve(self, websocket: WebSocket) -> int:
+        code, reason, farewell = 1000, "", None
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await self.on_connect(websocket)
+                await self._attend(websocket)
+                self._stop()
+        except* WebSocketDisconnect:
+            pass  # noticed by a send before the read
+        except* XAgentWebSocketConnectError as refusals:
+            refusal = refusals.exceptions[0]
+            assert isinstance(refusal, XAgentWebSocketConnectError)
+            self.log.info(f"refused: {refusal.message}")
+            code, farewell = self.refusal(refusal)
+        except* ConnectionEnd as ends:
+            end = ends.exceptions[0]
+            assert isinstance(end, ConnectionEnd)
+            code, reason = end.code, end.reason
+        except* Exception as errors:
+            logger.error("%s: closed after an error", self.name, exc_info=errors)
+            code = 1011
+        await self.channel.close(code, farewell, reason, self.subprotocol)
+        return code
+
+    async def _attend(self, websocket: WebSocket) -> None:
+        shared = self.context.settings.require_shared and not self.as_owner
+        with self.context.revocation.watching(self.interaction, shared=shared, end=self._revoke):
+            # Always reading: uvicorn reads no further behind an unread message, and misses the answers to its pings.
+            while (message := await websocket.receive())["type"] != "websocket.disconnect":
+                await self.on_receive(websocket, await self.decode(websocket, message))
+                await asyncio.sleep(0)  # who sends faster than we read must not keep everybody else waiting
+
+    async def on_connect(self, websocket: WebSocket) -> None:
+        """Let the viewer in, or raise `XAgentWebSocketConnectError`."""
+        await self._admit(websocket)
+        await self.channel.accept()
+        await self.channel.send(CONNECTED)
+
+    async def _admit(self, websocket: WebSocket) -> None:
+        visitor = Visitor.of(websocket)
+        if self.context.viewers > self.context.settings.max_viewers:
+            raise XAgentWebSocketConnectError("Too many viewers, please try again later.", TRY_AGAIN, TRY_AGAIN)
+        self.interaction = await self.context.access.admit(self.client_id, visitor, as_owner=self.as_owner)
+        directory = record_directory(self.context.settings.base_dir, self.interaction)
+        self.workspace = Workspace(directory)
+        self.log.open(directory / "share.log")
+        address = printable(websocket.client.host) if websocket.client else "an unknown address"
+        self.log.info(f"connected: user '{printable(visitor.user_id)}' from {address}")
+
+    def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, str]:
+        """The close code and the last frame for a viewer who isn't let in."""
+        return error.classic_code, encode_refusal(error.message)
+
+    async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+        """Do what a message asks for: start the replay, or leave. What is no JSON object gets an error frame."""
+        self.log_received(data)
+        try:
+            command = decode_command(data)
+        except WireError as error:
+            await self.complain(encode_error(str(error)))
+            return
+        if command.get("type") == self.start_command:
+            self.start()
+        elif command.get("type") == "disconnect":
+            raise ConnectionEnd(1000)
+
+    def log_received(self, data: str | bytes) -> None:
+        """Log what the viewer has sent, where that is wanted."""
+        if self.log.is_debug():
+            self.log.debug(f"received {printable(data if isinstance(data, str) else repr(data))}")
+
+    async def complain(self, frame: str) -> None:
+        """Send the error frame for a message that can't be understood; the last one of several ends the connection."""
+        self._errors += 1
+        await self.channel.send(frame)
+        if self._errors == MAX_ERRORS:
+            raise ConnectionEnd(1008, f"{MAX_ERRORS} messages could not be understood")
+
+    async def on_disconnect(self, websocket: WebSocket, close_code: int) -> None:
+        """Say in the log that the viewer is gone, and that nothing of his is left."""
+        heartbeat, replay = (
+            "never started" if task is None else "stopped" if task.done() else "STILL RUNNING"
+            for task in (self._heartbeat, self._replay)
+        )
+        self.log.info(f"disconnected with {close_code}; heartbeat {heartbeat}, replay {replay}")
+
+    async def pong(self) -> None:
+        """Send the heartbeat's frame."""
+        await self.channel.send(self.pong_frame)
+
+    async def send_data(self) -> None:
+        """Replay the recording, from its first row to the end of the pause after its last."""
+        reader = RecordingReader(self.context.interactions, self.client_id, self.workspace)
+        shortest, longest = (0, 0) if self.as_owner else self.context.settings.pause_seconds
+        await Playback(reader, classic_pause(shortest, longest), self.context.clock).play(self._send_row)
+
+    async def _send_row(self, row: Row, frame: str) -> None:
+        await self.channel.send(frame)
+        if self.log.is_debug():
+            self.log.debug(f"sent row {printable(row.node_id)}, {len(row.data or '')} characters of data")
+
+    def start(self) -> None:
+        """Start the heartbeat and the replay, where none is running."""
+        if self._replay is None or self._replay.done():
+            self._heartbeat = self._tasks.create_task(self._beat(), name=f"heartbeat {self.name}")
+            self._replay = self._tasks.create_task(self.send_data(), name=f"replay {self.name}")
+            self._replay.add_done_callback(partial(_cancel, self._heartbeat))
+
+    def _stop(self) -> None:
+        for task in (self._heartbeat, self._replay):
+            if task is not None:
+                task.cancel()
+
+    def _revoke(self) -> None:
+        end = self._end(ConnectionEnd(NOT_ALLOWED, "no longer shared"))
+        try:
+            self._tasks.create_task(end, name="revoked")
+        except RuntimeError:  # it is ending already
+            end.close()
+
+    async def _end(self, end: ConnectionEnd) -> None:
+        raise end
+
+    async def _beat(self) -> None:
+        due = self.context.clock.now()
+        while True:
+            due += self.context.settings.heartbeat_seconds
+            await self.context.clock.sleep_until(due)
+            await self.pong()
+
+
+def _cancel(heartbeat: asyncio.Task[None], replay: asyncio.Task[None]) -> None:
+    heartbeat.cancel()

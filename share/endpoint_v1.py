@@ -1,0 +1,79 @@
+"""`ReplayV1Server`: the same life of a connection, for a viewer who speaks replay.v1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.websockets import WebSocket
+
+from .access import XAgentWebSocketConnectError
+from .channel import ConnectionEnd
+from .endpoint import ReplayServer
+from .feed import Feed
+from .replay import Command, Replay
+from .wire import WireError, decode_command
+from .wire_v1 import PONG, SUBPROTOCOL, FieldError, check_command, encode, encode_error
+
+
+class ReplayV1Server(ReplayServer):
+    """Replays a recording to one viewer, in replay.v1: with controls, positions, resume, and an end."""
+
+    pong_frame = PONG
+    subprotocol = SUBPROTOCOL
+
+    async def on_connect(self, websocket: WebSocket) -> None:
+        """Let the viewer in, or raise `XAgentWebSocketConnectError`; hello comes when the recording is known."""
+        await self._admit(websocket)
+        await self.channel.accept(self.subprotocol)
+
+    def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, str]:
+        """The close code and the last frame for a viewer who isn't let in."""
+        return error.code, encode_error(error.name, error.message, temporary=error.temporary)
+
+    async def _attend(self, websocket: WebSocket) -> None:
+        async with self.context.feeds.open(self.interaction) as feed:
+            pace = "instant" if self.as_owner else "recorded"
+            self.replay = Replay(feed, self.context.clock, self.channel.send, pace=pace)
+            await self.channel.send(await self._hello(feed))
+            self.start()
+            await super()._attend(websocket)
+            self._stop()
+
+    async def _hello(self, feed: Feed) -> str:
+        interaction = feed.interaction
+        data = {
+            "interaction_id": interaction.interaction_id,
+            "description": interaction.description,
+            "user_name": await feed.user_name(),
+            "agent": interaction.agent,
+            "mode": interaction.mode,
+            "status": interaction.status,
+            "epoch": feed.epoch,
+            "total": len(feed.outline),
+            "duration": feed.outline.duration,
+            "markers": await feed.markers(),
+            "live": feed.live,
+        }
+        return encode({"status": "connect", "success": True, "message": "connect success", "data": data})
+
+    async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+        """Hand a command to the replay; what is none, or has a field that can't be, gets an error frame."""
+        self.log_received(data)
+        try:
+            command: Command = check_command(decode_command(data), self.start_command)
+        except FieldError as error:
+            command = encode_error("bad_field", str(error))
+        except WireError as error:
+            await self.complain(encode_error("bad_message", str(error)))
+            return
+        match command:
+            case {"type": "ping"}:
+                await self.pong()
+            case {"type": "disconnect"}:
+                raise ConnectionEnd(1000)
+            case _ if not self.replay.command(command):
+                raise ConnectionEnd(1008, "too many commands are waiting")
+
+    async def send_data(self) -> None:
+        """Replay the recording, as the commands have it, until the viewer leaves."""
+        await self.replay.run()

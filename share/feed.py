@@ -1,0 +1,239 @@
+"""A recording that somebody watches: one for all who do, and one poller where the run is still going on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import Any
+
+from storage.interactions import RUNNING, InteractionCRUD, Position, RowCount
+from storage.models import Interaction, Row
+
+from .frames import PAGE_ROWS, FrameCache
+from .outline import LAST_STATES, Outline, epoch_of
+from .wire import WireError, decode_stored
+from .wire_v1 import MAX_DATA_BYTES, encode_row
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+"""How often a run that is going on is asked for new rows; followers are promised them within 250 ms."""
+
+CHECK_SECONDS = 1.0
+"""How often, at most, a newcomer makes sure that what is known of a recording still holds."""
+
+RETRY_SECONDS = 1.0
+
+LAST_ROW_SECONDS = 2.0
+"""How long a row `finished` or `failed` must have been the last, where the run isn't marked as ended."""
+
+LARGE_DATA = 64 * 1024
+"""Characters of a row's data, above which it is encoded in a thread."""
+
+_keys = count()
+
+
+class Feed:
+    """What is known of a watched recording, and its frames. Every method is safe to cancel."""
+
+    def __init__(self, interaction: Interaction, interactions: InteractionCRUD, cache: FrameCache) -> None:
+        self.interaction = interaction
+        self.outline = Outline()
+        self.epoch = ""
+        self.viewers = 0
+        self.key = next(_keys)
+        self._listeners: set[Callable[[], None]] = set()
+        self._poller: asyncio.Task[None] | None = None
+        self._interactions = interactions
+        self._cache = cache
+        self._plans: list[Any] = []
+        self._plans_read = 0
+        self._user_name: str | None = None
+        self._count: RowCount | None = None
+        self._checked = float("-inf")
+        self._grown = float("-inf")
+        self._told = (0, False)
+        self._lock = asyncio.Lock()
+
+    @property
+    def live(self) -> bool:
+        """Whether more rows may come: the run is going on, as far as its state says so.
+
+        A last row, of a run that nobody has marked as ended, is believed when nothing has come behind it for a while:
+        an agent may well record a step as failed, and go on.
+        """
+        if self.interaction.status not in RUNNING:
+            return False
+        waited = asyncio.get_running_loop().time() - self._grown
+        return self.outline.last_status not in LAST_STATES or waited < LAST_ROW_SECONDS
+
+    @property
+    def reason(self) -> str:
+        """How the run ended: `finished`, `failed`, or `truncated` where nothing says so."""
+        for status in (self.outline.last_status, self.interaction.status):
+            if status in LAST_STATES:
+                return str(status)
+        return "truncated"
+
+    async def check(self) -> bool:
+        """Bring what is known up to date; whether all of it still holds: rows may have been deleted."""
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if now - self._checked < CHECK_SECONDS:
+                return True
+            counted = await self._interactions.count_rows(self.interaction.interaction_id)
+            known = self._count
+            if known is not None and (known[1:] != counted[1:] or counted.total < len(self.outline)):
+                return False
+            await self._refresh()
+            if known is None:
+                self.epoch = epoch_of(self.interaction, counted, self.outline.disorder)
+            self._count, self._checked = counted, now
+            return known is None or counted.total <= len(self.outline)
+
+    async def refresh(self) -> None:
+        """Look for new rows, and whether the run has ended; tell the followers."""
+        async with self._lock:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        known = self._count is not None
+        interaction_id = self.interaction.interaction_id
+        while True:
+            # The state is read before the rows: when the run has ended, none comes after those that are read then.
+            found, rows = await self._interactions.read_on(interaction_id, self.outline.position(len(self.outline)))
+            self.outline.append(rows)
+            if not rows:
+                break
+            if known:
+                self._grown = asyncio.get_running_loop().time()
+        if found is not None and found.id == self.interaction.id:
+            self.interaction = found
+        self._poll_if_needed()
+        # Whoever has read it, a newcomer or the poller: who sees a change tells everybody, for nobody sees it again.
+        told, self._told = self._told, (len(self.outline), self.live)
+        if told != self._told:
+            for listener in tuple(self._listeners):
+                listener()
+
+    def follow(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever rows have come or the run has ended, until `unfollow`."""
+        self._listeners.add(listener)
+        self._poll_if_needed()
+
+    def unfollow(self, listener: Callable[[], None]) -> None:
+        """Take that back; without followers nothing is polled."""
+        self._listeners.discard(listener)
+        if not self._listeners and self._poller is not None:
+            self._poller.cancel()
+            self._poller = None
+
+    def _poll_if_needed(self) -> None:
+        if self.live and self._listeners and (self._poller is None or self._poller.done()):
+            self._poller = asyncio.create_task(self._poll(), name=f"poller {self.interaction.interaction_id}")
+
+    async def _poll(self) -> None:
+        while self._told[1]:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self.refresh()
+            except Exception as error:  # every driver has errors of its own, and the next try may well succeed
+                logger.warning("%s: can't be followed for now: %s", self.interaction.interaction_id, error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def markers(self) -> list[dict[str, Any]]:
+        """Where each subtask begins, as known now."""
+        if self._plans_read != (known := len(self.outline)):
+            plans = []
+            for text in await self._interactions.search_plans(self.interaction.interaction_id):
+                with suppress(WireError):
+                    plans.append(decode_stored(text))
+            self._plans, self._plans_read = plans, known
+        return self.outline.markers(self._plans)
+
+    async def user_name(self) -> str:
+        """The name under which the recording was shared; the id of its user where it wasn't."""
+        if self._user_name is None:
+            self._user_name = await self._interactions.get_user_name(self.interaction)
+        return self._user_name
+
+    async def frames(self, offset: int, limit: int) -> list[str]:
+        """The frames of the rows after `offset`: at least one, at most `limit`, none beyond those that are known."""
+        number, skipped = divmod(offset, PAGE_ROWS)
+        end = min(PAGE_ROWS, len(self.outline) - number * PAGE_ROWS, skipped + limit)
+        page = await self._cache.get((self.key, number), end, lambda: self._load(number))
+        return page[skipped:end]
+
+    async def row(self, offset: int) -> Row | None:
+        """A row that is known, as stored; None where it has been deleted since."""
+        position = self.outline.position(offset)
+        rows = await self._interactions.search_many_raws(
+            self.interaction.interaction_id, after=self.outline.position(offset - 1), limit=1
+        )
+        return rows[0] if rows and position == Position.of(rows[0]) else None
+
+    async def _load(self, number: int) -> list[str]:
+        first = number * PAGE_ROWS
+        last = min(len(self.outline), first + PAGE_ROWS)
+        interaction_id = self.interaction.interaction_id
+        rows = await self._interactions.search_many_raws(
+            interaction_id, after=self.outline.position(first), limit=last - first, max_data=MAX_DATA_BYTES
+        )
+        by_id = {row.id: row for row in rows}
+        frames = []
+        for offset in range(first + 1, last + 1):
+            position = self.outline.position(offset)
+            assert position is not None
+            row = by_id.get(position.id)
+            at = self.outline.at[offset - 1]
+            if row is not None and len(row.data or "") > LARGE_DATA:
+                frames.append(await asyncio.to_thread(encode_row, interaction_id, row, offset, at))
+                continue
+            frames.append(encode_row(interaction_id, row, offset, at))
+            if len(frames) % 16 == 0:
+                await asyncio.sleep(0)
+        return frames
+
+
+class Feeds:
+    """The feeds of one mounted server."""
+
+    def __init__(self, interactions: InteractionCRUD, cache: FrameCache) -> None:
+        self._interactions = interactions
+        self._cache = cache
+        self._feeds: dict[str, Feed] = {}
+
+    @asynccontextmanager
+    async def open(self, interaction: Interaction) -> AsyncIterator[Feed]:
+        """The feed of a recording, up to date, kept so while the block runs."""
+        feed = self._join(interaction)
+        try:
+            if feed.interaction.id != interaction.id or not await feed.check():
+                self._forget(feed)
+                self._leave(feed)
+                feed = self._join(interaction)
+                await feed.check()
+            yield feed
+        finally:
+            self._leave(feed)
+
+    def _join(self, interaction: Interaction) -> Feed:
+        feed = self._feeds.get(interaction.interaction_id)
+        if feed is None:
+            feed = Feed(interaction, self._interactions, self._cache)
+            self._feeds[interaction.interaction_id] = feed
+        feed.viewers += 1
+        return feed
+
+    def _leave(self, feed: Feed) -> None:
+        feed.viewers -= 1
+        if feed.viewers == 0:
+            self._cache.drop(feed.key)
+            self._forget(feed)
+
+    def _forget(self, feed: Feed) -> None:
+        if self._feeds.get(feed.interaction.interaction_id) is feed:
+            del self._feeds[feed.interaction.interaction_id]

@@ -1,0 +1,118 @@
+"""Log lines: clean of what a stranger puts into them, and in the `share.log` of the recording they are about."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+MAX_SHARE_LOG_BYTES = 10 * 1024 * 1024
+MAX_FAILING = 1000
+"""Files that can't be written are reported once each, up to so many."""
+
+# Also where a mail program has written the link's ? as %3F, or somebody a semicolon for it.
+_QUERY = re.compile(r"(?:[?;&]|%3F|%3B|%26)\S*", re.IGNORECASE)
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """`text` fit for one log line: at most `limit` characters, control characters and lone surrogates as escapes."""
+    cut = text[:limit] + ("…" if len(text) > limit else "")
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut
+    )
+
+
+class LogFiles:
+    """Appends lines to log files, in a thread of its own, in order; a file is open only while a line goes into it.
+
+    So ten thousand viewers cost one open file, a slow disk delays nobody, and a cancelled task leaves nothing behind.
+    A file that has grown to `MAX_SHARE_LOG_BYTES` becomes `share.log.1`, in the place of the one before. What can't be
+    written is reported once, and the viewer served all the same.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="share-log")
+        self._failing: set[Path] = set()
+
+    def append(self, path: Path, line: str, *, make_folder: bool = True) -> None:
+        """Have `line` written to the end of `path`, soon. Without its folder, that is made or the line is lost."""
+        self._thread.submit(self._append, path, line, make_folder)
+
+    def _append(self, path: Path, line: str, make_folder: bool) -> None:
+        try:
+            if make_folder:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(line + "\n")
+                full = file.tell() >= MAX_SHARE_LOG_BYTES
+            if full:
+                path.replace(path.with_name(path.name + ".1"))
+            self._failing.discard(path)
+        except FileNotFoundError:
+            pass  # the recording has been deleted while it was watched
+        except OSError as error:
+            if path not in self._failing and len(self._failing) < MAX_FAILING:
+                self._failing.add(path)
+                logger.warning("%s can't be written: %s", path, error)
+
+
+class ShareLog:
+    """The log of one viewer: each line goes to the program's log, and into the recording's file where there is one."""
+
+    def __init__(self, files: LogFiles, client_id: str, level: str) -> None:
+        self._files = files
+        self._client_id = client_id
+        self._level = logging.getLevelNamesMapping()[level]
+        self._path: Path | None = None
+        self._make_folder = False
+
+    def open(self, path: Path) -> None:
+        """From now on into this file too, whose folder is made with the first line."""
+        self._path, self._make_folder = path, True
+
+    def info(self, message: str) -> None:
+        self._write(logging.INFO, message)
+
+    def debug(self, message: str) -> None:
+        self._write(logging.DEBUG, message)
+
+    def is_debug(self) -> bool:
+        """Whether it is worth putting a DEBUG line together."""
+        return self._level <= logging.DEBUG or logger.isEnabledFor(logging.DEBUG)
+
+    def _write(self, level: int, message: str) -> None:
+        line = f"{self._client_id}: {message}"
+        logger.log(level, "%s", line)
+        if self._path is not None and level >= self._level:
+            time = datetime.now().astimezone().isoformat(" ", "milliseconds")
+            entry = f"{time} {logging.getLevelName(level)} {line}"
+            self._files.append(self._path, entry, make_folder=self._make_folder)
+            self._make_folder = False
+
+
+class HideQuery(logging.Filter):
+    """Takes the query out of what uvicorn logs of a request: the token stands in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(_QUERY.sub("?…", arg) if isinstance(arg, str) else arg for arg in record.args)
+        return True
+
+
+def configure_logging(level: str) -> None:
+    """Set up the process's logging: lines at `level` and above, on standard error, and no token in them."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel("WARNING")
+    for name in ("share", "storage", "uvicorn"):
+        logging.getLogger(name).setLevel(level)
+    for name in ("uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).addFilter(HideQuery())
+    logging.getLogger("uvicorn.asgi").disabled = True  # at TRACE it writes down every request whole

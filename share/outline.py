@@ -1,0 +1,98 @@
+"""What is known of a recording without its content: how many rows, when each was recorded, where its subtasks begin."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Any
+from zlib import crc32
+
+from storage.interactions import OutlineRow, Position, RowCount
+from storage.models import Interaction
+
+from .timeline import RecordedTimes
+
+SUBTASK_STATES = ("inner", "subtask", "subtask_submit", "refinement")
+LAST_STATES = ("finished", "failed")
+
+_NO_STEP = -(2**63)
+
+
+class Outline:
+    """The rows of a recording as they are known so far; it only grows. 24 bytes a row."""
+
+    def __init__(self) -> None:
+        self._times = RecordedTimes()
+        self._ids = array("q")
+        self._steps = array("q")
+        self._subtasks: dict[str, int] = {}
+        self._newest_id = 0
+        self.disorder = 0
+        """A checksum of the rows that were stored later than one behind them; 0 where rows were only ever added."""
+        self.last_status: str | None = None
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def at(self) -> array[float]:
+        """Each row's time in seconds from the first row; never decreasing."""
+        return self._times.at
+
+    @property
+    def duration(self) -> float:
+        """The last row's time, in seconds from the first."""
+        return self.at[-1] if self.at else 0.0
+
+    @property
+    def marker_offsets(self) -> list[int]:
+        """The offsets of the markers, in order."""
+        return list(self._subtasks.values())
+
+    def append(self, rows: Iterable[OutlineRow]) -> None:
+        """Add rows that come after those that are known."""
+        for row in rows:
+            self._times.append(row.create_time)
+            self._ids.append(row.id)
+            if row.id < self._newest_id:
+                self.disorder = crc32(b"%d" % row.id, self.disorder)
+            self._newest_id = max(row.id, self._newest_id)
+            self._steps.append(_NO_STEP if row.step is None else row.step)
+            self.last_status = row.status
+            if row.current and row.current != "1" and row.status in SUBTASK_STATES:
+                self._subtasks.setdefault(row.current, len(self))
+
+    def position(self, offset: int) -> Position | None:
+        """Where the row of an offset stands in the table; None for offset 0."""
+        if offset == 0:
+            return None
+        step = self._steps[offset - 1]
+        return Position(None if step == _NO_STEP else step, self._ids[offset - 1])
+
+    def markers(self, plans: Iterable[Any]) -> list[dict[str, Any]]:
+        """Where each subtask begins: `{offset, at, label}`. `plans` are the values of the rows that hold plans."""
+        names = dict(name for plan in plans for name in _names(plan))
+        return [
+            {"offset": offset, "at": self.at[offset - 1], "label": names.get(task_id, task_id)}
+            for task_id, offset in self._subtasks.items()
+        ]
+
+
+def _names(plan: Any) -> Iterator[tuple[str, str]]:
+    subtasks = plan.get("subtasks") if isinstance(plan, dict) else plan
+    for subtask in subtasks if isinstance(subtasks, list) else ():
+        if isinstance(subtask, dict):
+            task_id, name = subtask.get("task_id"), subtask.get("name")
+            if isinstance(task_id, str) and isinstance(name, str):
+                yield task_id, name
+
+
+def epoch_of(interaction: Interaction, count: RowCount, disorder: int = 0) -> str:
+    """A short string that is the same in every process, and stays so while rows are only added behind the others.
+
+    An interaction that is deleted and stored again gets another id, which is never used twice; a row that is marked as
+    deleted changes the count, and one that is put in between leaves rows behind it that have lower ids.
+    """
+    told = f"{interaction.id} {interaction.create_time} {count.deleted} {count.last_deleted} {disorder}"
+    return hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:12]

@@ -1,0 +1,223 @@
+"""One replay: a recording, a timeline and a clock make frames, each sent when it is due. It owns its state alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from .clock import Clock
+from .feed import Feed
+from .timeline import Pace, Timeline, classic, every, recorded
+from .wire_v1 import FieldError, encode, encode_error, join_rows
+
+MAX_BATCH_ROWS = 64
+MAX_BATCH_BYTES = 256 * 1024
+MAX_WAITING_COMMANDS = 1000
+
+Command = Mapping[str, Any] | str
+"""A checked command, or the frame that answers one that could not be."""
+
+
+class Replay:
+    """The replay of one viewer. Commands are put in by `command`, and carried out one after the other by `run`.
+
+    So nothing of a replay changes while a frame of it is on its way: what a `state` says is true when it is sent.
+    """
+
+    def __init__(self, feed: Feed, clock: Clock, send: Callable[[str], Awaitable[None]], *, pace: str) -> None:
+        self._feed = feed
+        self._clock = clock
+        self._send = send
+        self._default_pace = pace
+        self._commands: deque[Command] = deque()
+        self._wake = asyncio.Event()
+        self._timeline: Timeline | None = None
+        self._following = False
+        self._ended = False
+        self._recovered = False
+
+    def command(self, command: Command) -> bool:
+        """Have a command carried out as soon as it is its turn; False where too many are waiting."""
+        self._commands.append(command)
+        self._wake.set()
+        return len(self._commands) <= MAX_WAITING_COMMANDS
+
+    async def run(self) -> None:
+        """Carry out commands and send rows until cancelled. Safe to cancel."""
+        try:
+            while True:
+                while self._commands:
+                    await self._answer(self._commands.popleft())
+                if not await self._send_due():
+                    await self._wait()
+        finally:
+            self._feed.unfollow(self._wake.set)
+
+    async def _wait(self) -> None:
+        due = self._timeline.due(self._clock.now()) if self._timeline else None
+        timer = None if due is None else self._clock.call_at(due, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        self._wake.clear()
+
+    async def _send_due(self) -> bool:
+        timeline = self._timeline
+        if timeline is None:
+            return False
+        now = self._clock.now()
+        if self._following:
+            timeline.grow(len(self._feed.outline), now, at_once=True)
+        offset = timeline.offset
+        if not timeline.advance(now, MAX_BATCH_ROWS):
+            return await self._send_end(timeline)
+        self._ended = False
+        while offset < timeline.offset:
+            frames = await self._batch(offset, timeline.offset - offset)
+            await self._send(join_rows(frames))
+            await asyncio.sleep(0)  # the socket may take everything at once, and nobody else would get a turn
+            offset += len(frames)
+        return True
+
+    async def _batch(self, offset: int, count: int) -> list[str]:
+        frames = await self._feed.frames(offset, count)
+        size = len(join_rows(["", ""]))
+        for number, frame in enumerate(frames):
+            size += 1 + (len(frame) if frame.isascii() else len(frame.encode()))
+            if size > MAX_BATCH_BYTES and number:
+                return frames[:number]
+        return frames
+
+    async def _send_end(self, timeline: Timeline) -> bool:
+        if self._ended or not timeline.playing or timeline.offset < timeline.total:
+            return False
+        if self._following and (self._feed.live or len(self._feed.outline) > timeline.total):
+            return False
+        self._ended = True
+        await self._send(encode({"type": "end", "offset": timeline.offset, "reason": self._feed.reason}))
+        return True
+
+    async def _answer(self, command: Command) -> None:
+        if isinstance(command, str):
+            await self._send(command)
+            return
+        try:
+            if command["type"] in ("shared", "replay"):
+                await self._start(command)
+            else:
+                self._carry_out(command)
+        except FieldError as error:
+            await self._send(encode_error("bad_field", str(error)))
+        else:
+            await self._send(self._state() if self._timeline else _not_started(command))
+
+    def _carry_out(self, command: Mapping[str, Any]) -> None:
+        now = self._clock.now()
+        timeline = self._timeline
+        if timeline is None:
+            return
+        match command["type"]:
+            case "play":
+                # After the end it is said again, and nothing else: a client may send it before it hears of the end.
+                self._ended = False
+                timeline.play(now)
+            case "pause":
+                timeline.pause(now)
+            case "seek":
+                self._seek(timeline, command, now)
+                self._ended = False
+            case "set_speed":
+                timeline.set_speed(command["speed"], now)
+            case "set_idle_time_limit":
+                timeline.set_idle_time_limit(command["seconds"], now)
+
+    async def _start(self, command: Mapping[str, Any]) -> None:
+        outline, offset = self._feed.outline, command["offset"]
+        if offset > len(outline):  # another process may have shown rows of which this one doesn't know yet
+            await self._feed.refresh()
+        now, total = self._clock.now(), len(outline)
+        recovered = command["epoch"] == self._feed.epoch
+        if recovered or command["epoch"] is None:
+            _check_range("shared", "offset", offset, total)
+        start_at = command["start_at"]
+        if start_at is not None:
+            _check_range("shared", "start_at", start_at, outline.duration)
+        timeline = Timeline(
+            outline.at,
+            pace=_pace(self._default_pace if command["pace"] is None else command["pace"]),
+            speed=command["speed"],
+            idle_time_limit=command["idle_time_limit"],
+            playing=command["autoplay"],
+            total=total,
+        )
+        timeline.start(offset if recovered else 0, now)
+        if start_at is not None:
+            timeline.seek_at(start_at, now)
+        elif command["follow"] and self._feed.live and command["autoplay"]:
+            timeline.seek(total, now)
+        self._timeline, self._recovered, self._ended = timeline, recovered, False
+        self._following = command["follow"]
+        if self._following:
+            self._feed.follow(self._wake.set)
+        else:
+            self._feed.unfollow(self._wake.set)
+
+    def _seek(self, timeline: Timeline, command: Mapping[str, Any], now: float) -> None:
+        if command["at"] is not None:
+            _check_range("seek", "at", command["at"], timeline.at[timeline.total - 1] if timeline.total else 0)
+            timeline.seek_at(command["at"], now)
+            return
+        offset = command["offset"]
+        if command["marker"] is not None:
+            offsets = self._feed.outline.marker_offsets
+            _check_range("seek", "marker", command["marker"], len(offsets) - 1)
+            offset = offsets[command["marker"]]
+        _check_range("seek", "offset", offset, timeline.total)
+        timeline.seek(offset, now)
+
+    def _state(self) -> str:
+        timeline = self._timeline
+        assert timeline is not None
+        return encode(
+            {
+                "type": "state",
+                "playing": timeline.playing,
+                "speed": timeline.speed,
+                "offset": max(timeline.offset, timeline.place),
+                "at": timeline.position(self._clock.now()),
+                "total": timeline.total,
+                "duration": timeline.at[timeline.total - 1] if timeline.total else 0.0,
+                "live": self._feed.live,
+                "recovered": self._recovered,
+            }
+        )
+
+
+def _not_started(command: Mapping[str, Any]) -> str:
+    return encode_error("not_started", f"{command['type']}: expected the replay to be started first")
+
+
+def _pace(pace: str | float) -> Pace:
+    match pace:
+        case "recorded":
+            return recorded
+        case "classic":
+            return classic
+        case "instant":
+            return every(0)
+        case seconds:
+            return every(float(seconds))
+
+
+def _check_range(command: str, field: str, value: float, highest: float) -> None:
+    if value > highest:
+        expected = f"between 0 and {_shown(highest)}" if highest >= 0 else "left out, there is none"
+        raise FieldError(f"{command}: {field} must be {expected}, got {_shown(value)}")
+
+
+def _shown(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)

@@ -1,0 +1,64 @@
+"""What an app mounts."""
+
+from __future__ import annotations
+
+import databases
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from storage import schema
+from storage.database import Gateway
+from storage.interactions import InteractionCRUD
+from storage.users import UserCRUD
+
+from .access import Access
+from .clock import Clock, LoopClock
+from .content_routes import content_routes
+from .endpoint import ReplayContext, ReplayServer
+from .endpoint_v1 import ReplayV1Server
+from .feed import Feeds
+from .frames import FrameCache
+from .revocation import Revocation
+from .settings import XAgentServerEnv
+from .wire_v1 import SUBPROTOCOL
+
+
+def routes(
+    database: databases.Database, settings: XAgentServerEnv | None = None, *, clock: Clock | None = None
+) -> list[BaseRoute]:
+    """The routes of a replay server over `database`, for a Starlette app or for a `Mount` inside of one.
+
+    Whoever composes the app connects the database before the first viewer comes, and disconnects it after the last:
+    Starlette never runs the lifespan of what is mounted. `clock` is for tests.
+    """
+    return build_routes(Gateway(database), settings or XAgentServerEnv(), clock or LoopClock())
+
+
+async def create_tables(database: databases.Database) -> list[str]:
+    """Make the tables that are missing in a connected database, and return their names; touch none that is there."""
+    return await schema.create_tables(Gateway(database))
+
+
+def build_routes(gateway: Gateway, settings: XAgentServerEnv, clock: Clock) -> list[BaseRoute]:
+    """The same, over a gateway that its owner drains before the database is disconnected."""
+    interactions = InteractionCRUD(gateway)
+    access = Access(interactions, UserCRUD(gateway), settings)
+    feeds = Feeds(interactions, FrameCache(settings.cache_bytes))
+    context = ReplayContext(settings, interactions, access, clock, feeds, Revocation(interactions))
+    return [
+        WebSocketRoute("/ws/share/{client_id}", Negotiation(context, as_owner=False), name="share"),
+        WebSocketRoute("/ws/replay/{client_id}", Negotiation(context, as_owner=True), name="replay"),
+        *content_routes(context),
+    ]
+
+
+class Negotiation:
+    """Serves a viewer who offers the subprotocol replay.v1 in it, and everybody else in classic."""
+
+    def __init__(self, context: ReplayContext, *, as_owner: bool) -> None:
+        self._context = context
+        self._as_owner = as_owner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        server = ReplayV1Server if SUBPROTOCOL in scope.get("subprotocols", ()) else ReplayServer
+        await server(scope, receive, send, context=self._context, as_owner=self._as_owner)

@@ -1,0 +1,62 @@
+"""A uvicorn that is set as a replay server needs it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import suppress
+
+import uvicorn
+
+from .application import create_app
+from .logs import configure_logging
+from .settings import SettingsError, XAgentServerEnv
+from .wire import MAX_MESSAGE_BYTES
+
+logger = logging.getLogger(__name__)
+
+UNACKNOWLEDGED_MS = 30_000
+SHUTDOWN_SECONDS = 5
+
+
+def run_server(settings: XAgentServerEnv) -> int:
+    """Serve until a signal ends it; the exit code of the process. Raises `SettingsError`."""
+    configure_logging(settings.log_level)
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # costs seven eighths of the throughput, and 50 to 120 KB a viewer
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,  # without it, a viewer who doesn't read keeps the process alive
+    )
+    _allow_many_connections()
+    listener = _listen(settings.host, settings.port)
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    return 0 if server.started else 3
+
+
+def _allow_many_connections() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; the only thing that frees a viewer who has stopped reading
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+    try:
+        listener.bind((host, port))
+    except (OSError, UnicodeError) as error:
+        listener.close()
+        raise SettingsError(f"SHARE_HOST, SHARE_PORT: {host}:{port} can't be listened on: {error}") from None
+    logger.info(
+        "running on http://%s:%d  (Ctrl-C ends it)", f"[{host}]" if ":" in host else host, listener.getsockname()[1]
+    )
+    return listener

@@ -1,0 +1,5 @@
+"""Keeps recordings: tables, queries and files."""
+
+from .database import DatabaseError, open_database
+
+__all__ = ["DatabaseError", "open_database"]

@@ -1,0 +1,281 @@
+"""The queries about runs and their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from databases.core import Connection
+from databases.interfaces import Record
+from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, update
+
+from .database import Gateway
+from .models import LARGER, Interaction, Row
+from .schema import interactions, raw, shared_interactions
+
+_INTERACTION = [interactions.c[name] for name in Interaction.__slots__]
+_ROW = [raw.c[name] for name in Row.__slots__]
+_DATA = Row.__slots__.index("data")
+_JSON = ("data", "file_list", "human_data", "human_file_list")
+
+RUNNING = ("running", "waiting")
+"""The states in which XAgent counts a user's interaction as going on."""
+
+
+def _not_deleted(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    return func.coalesce(column, False).is_(False)  # XAgent leaves NULL where it has never set a flag
+
+
+_IS_SHARED = exists().where(
+    shared_interactions.c.interaction_id == interactions.c.interaction_id,
+    _not_deleted(shared_interactions.c.is_deleted),
+)
+
+
+class Position(NamedTuple):
+    """A row's place in its recording: what rows are ordered by, and pages continue after. No step comes first."""
+
+    step: int | None
+    id: int
+
+    @classmethod
+    def of(cls, row: Row) -> Position:
+        """The place of a row that has been read from the database."""
+        assert row.id is not None
+        return cls(row.step, row.id)
+
+
+class Listed(NamedTuple):
+    """An interaction as a list shows it. `row_count` leaves deleted rows out."""
+
+    interaction: Interaction
+    is_shared: bool
+    row_count: int
+
+
+class OutlineRow(NamedTuple):
+    """What of a row says when and where in the run it was recorded."""
+
+    id: int
+    step: int | None
+    status: str | None
+    current: str | None
+    create_time: str | None
+
+
+class RowCount(NamedTuple):
+    """How many rows a recording has; `deleted` and `last_deleted` (an id) change when one more is marked as deleted."""
+
+    total: int
+    deleted: int
+    last_deleted: int | None
+
+
+class InteractionCRUD:
+    """The queries about interactions.
+
+    Every method is safe to cancel (see `Gateway`), and raises `DatabaseError` when no connection becomes free.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def get_interaction(self, interaction_id: str) -> Interaction | None:
+        """The interaction of that id, deleted or not, shared or not."""
+        record = await self._gateway.fetch_one(select(*_INTERACTION).where(is_of(interactions, interaction_id)))
+        return None if record is None else _interaction(record)
+
+    async def get_shared_interaction(self, interaction_id: str) -> Interaction | None:
+        """The interaction of that id, where it is shared and neither it nor the share is deleted."""
+        query = select(*_INTERACTION).where(
+            is_of(interactions, interaction_id), _not_deleted(interactions.c.is_deleted), _IS_SHARED
+        )
+        record = await self._gateway.fetch_one(query)
+        return None if record is None else _interaction(record)
+
+    async def get_user_name(self, interaction: Interaction) -> str:
+        """The name under which an interaction was shared; the id of its user where it never was."""
+        query = select(shared_interactions.c.user_name).where(is_of(shared_interactions, interaction.interaction_id))
+        record = await self._gateway.fetch_one(query.order_by(shared_interactions.c.id.desc()).limit(1))
+        return interaction.user_id if record is None else str(record["user_name"])
+
+    async def is_running(self, user_id: str) -> bool:
+        """Whether the user has an interaction that is `running` or `waiting`, deleted ones left out."""
+        query = select(interactions.c.id).where(
+            interactions.c.user_id == user_id,
+            interactions.c.status.in_(RUNNING),
+            _not_deleted(interactions.c.is_deleted),
+        )
+        return await self._gateway.fetch_one(query.limit(1)) is not None
+
+    async def search_many_raws(
+        self, interaction_id: str, *, after: Position | None = None, limit: int = 256, max_data: int | None = None
+    ) -> list[Row]:
+        """At most `limit` rows in order of (step, id), beginning after `after`; deleted ones left out.
+
+        With `max_data`, data of more characters isn't read: it comes as `LARGER`.
+        """
+        columns: list[Any] = list(_ROW)
+        if max_data is not None:
+            columns[_DATA] = case((func.length(raw.c.data) > max_data, LARGER), else_=raw.c.data).label("data")
+        query = select(*columns).where(is_of(raw, interaction_id), _not_deleted(raw.c.is_deleted))
+        if after is not None:
+            query = query.where(_comes_after(after))
+        records = await self._gateway.fetch_all(query.order_by(raw.c.step, raw.c.id).limit(limit))
+        return [row_from(record) for record in records]
+
+    async def read_on(self, interaction_id: str, after: Position | None) -> tuple[Interaction | None, list[OutlineRow]]:
+        """The interaction, and then the same rows without their content, the next 500: with one connection for both."""
+        columns = (raw.c.id, raw.c.step, raw.c.status, raw.c.current, raw.c.create_time)
+        query = select(*columns).where(is_of(raw, interaction_id), _not_deleted(raw.c.is_deleted))
+        if after is not None:
+            query = query.where(_comes_after(after))
+
+        async def read(connection: Connection) -> tuple[Record | None, list[Record]]:
+            found = await connection.fetch_one(select(*_INTERACTION).where(is_of(interactions, interaction_id)))
+            return found, await connection.fetch_all(query.order_by(raw.c.step, raw.c.id).limit(500))
+
+        found, records = await self._gateway.run(read)
+        return None if found is None else _interaction(found), [OutlineRow(**record._mapping) for record in records]
+
+    async def search_plans(self, interaction_id: str) -> list[str]:
+        """The data, as JSON text, of the rows that hold plans, in order: those of status `start` and `subtask`."""
+        query = select(raw.c.data).where(
+            is_of(raw, interaction_id),
+            raw.c.status.in_(("start", "subtask")),
+            raw.c.data.is_not(None),
+            _not_deleted(raw.c.is_deleted),
+        )
+        return [
+            _json_text(record["data"]) or ""
+            for record in await self._gateway.fetch_all(query.order_by(raw.c.step, raw.c.id))
+        ]
+
+    async def count_rows(self, interaction_id: str) -> RowCount:
+        """How many rows there are, and what tells whether one of them has been deleted since."""
+        there = _not_deleted(raw.c.is_deleted)
+        query = select(
+            func.count().label("stored"),
+            func.count(case((there, 1))).label("total"),
+            func.max(case((there, None), else_=raw.c.id)).label("last_deleted"),
+        ).where(is_of(raw, interaction_id))
+        record = await self._gateway.fetch_one(query)
+        assert record is not None
+        return RowCount(record["total"], record["stored"] - record["total"], record["last_deleted"])
+
+    async def search_watchable(self, ids: Sequence[int], *, shared: bool) -> set[int]:
+        """Those of the interactions' own ids (`id`) that are not deleted and, with `shared`, are shared."""
+        found: set[int] = set()
+        for start in range(0, len(ids), 500):
+            query = select(interactions.c.id).where(
+                interactions.c.id.in_(ids[start : start + 500]),
+                _not_deleted(interactions.c.is_deleted),
+                *([_IS_SHARED] if shared else []),
+            )
+            found.update(record["id"] for record in await self._gateway.fetch_all(query))
+        return found
+
+    async def list_interactions(self, *, limit: int | None = None) -> list[Listed]:
+        """The interactions that are not deleted, newest first."""
+        rows = (
+            select(func.count())
+            .where(raw.c.interaction_id == interactions.c.interaction_id, _not_deleted(raw.c.is_deleted))
+            .scalar_subquery()
+        )
+        query = (
+            select(*_INTERACTION, _IS_SHARED.label("is_shared"), rows.label("row_count"))
+            .where(_not_deleted(interactions.c.is_deleted))
+            .order_by(interactions.c.create_time.desc(), interactions.c.id.desc())
+            .limit(limit)
+        )
+        return [
+            Listed(_interaction(record), bool(record["is_shared"]), record["row_count"])
+            for record in await self._gateway.fetch_all(query)
+        ]
+
+    async def share(self, interaction_id: str) -> bool:
+        """Let everybody who knows its id watch the interaction; whether that is new."""
+        interaction = await self.get_interaction(interaction_id)
+        if (
+            interaction is None
+            or interaction.is_deleted
+            or await self.get_shared_interaction(interaction_id) is not None
+        ):
+            return False
+        await self._gateway.transaction(lambda connection: insert_share(connection, interaction))
+        return True
+
+    async def unshare(self, interaction_id: str) -> bool:
+        """Take that back; whether it was shared."""
+        shared = await self.get_shared_interaction(interaction_id) is not None
+        values = {"is_deleted": True, "update_time": now()}
+        await self._gateway.execute(
+            update(shared_interactions).where(is_of(shared_interactions, interaction_id)).values(values)
+        )
+        return shared
+
+
+def is_of(table: Any, interaction_id: str) -> ColumnElement[bool]:
+    """The rows of a table that belong to an interaction."""
+    condition: ColumnElement[bool] = table.c.interaction_id == interaction_id
+    return condition
+
+
+def _comes_after(position: Position) -> ColumnElement[bool]:
+    if position.step is None:
+        return or_(raw.c.step.is_not(None), raw.c.id > position.id)
+    # This form of (step, id) > (…) is the one for which every database enters its index at the right place.
+    return and_(raw.c.step >= position.step, or_(raw.c.step > position.step, raw.c.id > position.id))
+
+
+def row_from(record: Record) -> Row:
+    """A row of the table `raw`, of which all columns were read."""
+    values = dict(record._mapping)
+    for name in _JSON:
+        values[name] = _json_text(values[name])
+    return Row(**values)
+
+
+def _json_text(value: Any) -> str | None:
+    # A database that others made may have declared the column so that SQLite made a number of the text, or a blob.
+    if value is None or isinstance(value, str):
+        return value
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _interaction(record: Record) -> Interaction:
+    return Interaction(**{name: record[name] for name in Interaction.__slots__})
+
+
+def now() -> str:
+    """The time as XAgent writes it, in UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+async def insert_share(connection: Connection, interaction: Interaction) -> None:
+    """Share an interaction, or share it again, inside of a transaction."""
+    time = now()
+    await connection.execute(
+        update(shared_interactions)
+        .where(is_of(shared_interactions, interaction.interaction_id))
+        .values(is_deleted=False, update_time=time)
+    )
+    if await connection.fetch_one(
+        select(shared_interactions.c.id).where(is_of(shared_interactions, interaction.interaction_id))
+    ):
+        return
+    await connection.execute(
+        insert(shared_interactions).values(
+            interaction_id=interaction.interaction_id,
+            user_name=interaction.user_id,
+            create_time=time,
+            update_time=time,
+            description=interaction.description or "",
+            agent=interaction.agent or "",
+            mode=interaction.mode or "",
+            is_deleted=False,
+            star=0,
+            is_audit=False,
+        )
+    )

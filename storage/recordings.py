@@ -1,0 +1,178 @@
+"""Recordings as wholes: stored and removed all at once, or written row by row while the run is going on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from databases.core import Connection
+from sqlalchemy import delete, func, insert, select, update
+
+from .database import Gateway, insert_many
+from .interactions import RUNNING, InteractionCRUD, insert_share, is_of, row_from
+from .models import Interaction, Recording, Row
+from .schema import interaction_parameters, interactions, raw, shared_interactions
+
+_ROW = [raw.c[name] for name in Row.__slots__]
+_INSERT_ROWS = 500  # in one statement: 9,500 values, where the drivers' limits begin at 32,766
+
+
+class RecordingExists(Exception):
+    """A recording of that id is stored already, or a row with one of its node_ids is; `interaction_id` is where."""
+
+    def __init__(self, interaction_id: str) -> None:
+        super().__init__(interaction_id)
+        self.interaction_id = interaction_id
+
+
+class RunEnded(Exception):
+    """A run can't be written any more: it has ended, or there is none."""
+
+
+class RecordingCRUD:
+    """What changes recordings.
+
+    Every method is safe to cancel (see `Gateway`): it changes everything or nothing. Each raises `DatabaseError` when
+    no connection becomes free.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def add_recording(
+        self,
+        recording: Recording,
+        *,
+        shared: bool,
+        progress: Callable[[int], None] = lambda rows: None,
+        before_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Store a recording's interaction and rows; its files are the caller's.
+
+        `progress` is told the number of rows that each statement has written. `before_commit` runs when everything is
+        written and nothing is yet visible to others; an error in it takes everything back. Raises `RecordingExists`.
+        """
+        interaction = recording.interaction
+        interaction_id = interaction.interaction_id
+
+        async def store(connection: Connection) -> None:
+            if (stored := await _find(connection, recording)) is not None:
+                raise RecordingExists(stored)
+            # Of a recording that was removed by other means a share may be left; this one isn't shared by it.
+            await connection.execute(delete(shared_interactions).where(is_of(shared_interactions, interaction_id)))
+            await connection.execute(insert(interactions).values(_values(interaction)))
+            if shared:
+                await insert_share(connection, interaction)
+            for rows in _batches(recording.rows):
+                await insert_many(connection, raw, [_values(row) for row in rows])
+                progress(len(rows))
+            before_commit()
+
+        await self._gateway.transaction(store)
+
+    async def holds(self, recording: Recording) -> bool:
+        """Whether this recording is stored: the same interaction with the same rows, their times left aside.
+
+        A trajectory has no times of its own, only those of its file, and these change when the file is copied.
+        """
+        interaction = recording.interaction
+        stored = await InteractionCRUD(self._gateway).get_interaction(interaction.interaction_id)
+        if stored is None or _untimed(stored) != _untimed(interaction):
+            return False
+        query = select(*_ROW).where(is_of(raw, stored.interaction_id)).order_by(raw.c.step, raw.c.id)
+        rows = [row_from(record) for record in await self._gateway.fetch_all(query)]
+        return [_untimed(row) for row in rows] == [_untimed(row) for row in recording.rows]
+
+    async def delete_recording(self, interaction_id: str) -> bool:
+        """Remove an interaction, its rows and its shares for good; whether there was one. Files are the caller's."""
+
+        async def remove(connection: Connection) -> bool:
+            for table in (raw, shared_interactions, interaction_parameters):
+                await connection.execute(delete(table).where(is_of(table, interaction_id)))
+            there = select(interactions.c.id).where(is_of(interactions, interaction_id))
+            found = await connection.fetch_one(there) is not None
+            await connection.execute(delete(interactions).where(is_of(interactions, interaction_id)))
+            return found
+
+        return await self._gateway.transaction(remove)
+
+    async def append_row(self, row: Row, *, before_commit: Callable[[], Awaitable[None]] | None = None) -> int:
+        """Add a row behind all others of its run, and return the `step` that it got. Raises `RunEnded`.
+
+        An error in `before_commit` takes the row back.
+        """
+
+        async def append(connection: Connection) -> int:
+            await _lock(connection, row)
+            step = await _insert_behind(connection, row)
+            if before_commit is not None:
+                await before_commit()
+            return step
+
+        return await self._gateway.transaction(append)
+
+    async def end_run(self, row: Row, message: str) -> None:
+        """Give a run the state of `row`, its last row, which is added unless the run's last row has that state already.
+
+        Raises `RunEnded`.
+        """
+
+        async def end(connection: Connection) -> None:
+            await _lock(connection, row)
+            last = (
+                select(raw.c.status).where(is_of(raw, row.interaction_id)).order_by(raw.c.step.desc(), raw.c.id.desc())
+            )
+            record = await connection.fetch_one(last.limit(1))
+            if record is None or record["status"] != row.status:
+                await _insert_behind(connection, row)
+            await connection.execute(
+                update(interactions)
+                .where(is_of(interactions, row.interaction_id))
+                .values(status=row.status, message=message)
+            )
+
+        await self._gateway.transaction(end)
+
+
+async def _lock(connection: Connection, row: Row) -> None:
+    # Who has changed the run's own row keeps other writers of the run out until the commit. So steps are given, and
+    # become visible, in their order: a follower who has seen one never finds a lower one later.
+    open_run = (is_of(interactions, row.interaction_id), interactions.c.status.in_(RUNNING))
+    await connection.execute(update(interactions).where(*open_run).values(update_time=row.create_time))
+    if await connection.fetch_one(select(interactions.c.id).where(*open_run)) is None:
+        raise RunEnded(f"the run {row.interaction_id} has ended, or there is none: nothing can be added to it")
+
+
+async def _insert_behind(connection: Connection, row: Row) -> int:
+    query = select(func.max(raw.c.step).label("step")).where(is_of(raw, row.interaction_id))
+    record = await connection.fetch_one(query)
+    step = 0 if record is None or record["step"] is None else int(record["step"]) + 1
+    await connection.execute(insert(raw).values(_values(replace(row, step=step))))
+    return step
+
+
+async def _find(connection: Connection, recording: Recording) -> str | None:
+    interaction_id = recording.interaction.interaction_id
+    for table in (interactions, raw):
+        if await connection.fetch_one(select(table.c.id).where(is_of(table, interaction_id)).limit(1)):
+            return interaction_id
+    for rows in _batches(recording.rows):
+        query = select(raw.c.interaction_id).where(raw.c.node_id.in_([row.node_id for row in rows]))
+        if record := await connection.fetch_one(query.limit(1)):
+            return str(record["interaction_id"])
+    return None
+
+
+def _values(stored: Interaction | Row) -> dict[str, Any]:
+    values = asdict(stored)
+    del values["id"]
+    return values
+
+
+def _untimed(stored: Interaction | Row) -> Interaction | Row:
+    return replace(stored, id=None, create_time=None, update_time=None)
+
+
+def _batches(rows: Sequence[Row]) -> list[Sequence[Row]]:
+    return [rows[start : start + _INSERT_ROWS] for start in range(0, len(rows), _INSERT_ROWS)]

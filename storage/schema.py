@@ -1,0 +1,183 @@
+"""The tables: XAgent's, column for column, so that an existing XAgent database serves as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from databases.core import Connection
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table, Text, false, text, true
+from sqlalchemy.dialects.mysql import TINYINT
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.types import TypeDecorator
+
+from .database import Gateway, table_names
+
+metadata = MetaData()
+
+
+class JSONText(TypeDecorator[str]):
+    """A JSON column whose value stays the text that was stored: nothing is lost by reading it into Python and back."""
+
+    impl = Text
+    cache_ok = True
+
+
+@compiles(JSONText, "mysql", "mariadb", "postgresql")
+def _json(type_: JSONText, compiler: Any, **options: Any) -> str:
+    # On SQLite a column declared JSON would turn text that looks like a number into one, and lose digits: TEXT there.
+    return "JSON"
+
+
+Flag = Boolean(create_constraint=False).with_variant(TINYINT(1), "mysql", "mariadb")
+
+
+def _flag(name: str, *, nullable: bool = True) -> Column[bool]:
+    return Column(name, Flag, nullable=nullable, server_default=false())
+
+
+def _id() -> Column[int]:
+    # On SQLite with AUTOINCREMENT, as everywhere else: an id is never used a second time.
+    return Column("id", Integer, primary_key=True, autoincrement=True)
+
+
+def _string(name: str, length: int = 255, *, nullable: bool = True, default: str | None = None) -> Column[str]:
+    return Column(name, String(length), nullable=nullable, server_default=default)
+
+
+interactions = Table(
+    "interactions",
+    metadata,
+    _id(),
+    _string("interaction_id", nullable=False),
+    _string("user_id", nullable=False),
+    _string("create_time"),
+    _string("update_time"),
+    Column("description", Text),
+    _string("agent"),
+    _string("mode"),
+    Column("recorder_root_dir", Text),
+    Column("file_list", JSONText),
+    _string("status"),
+    Column("message", Text),
+    _string("current_step"),
+    _flag("is_deleted"),
+    _string("call_method", nullable=False, default="web"),
+    Index("ix_interactions_interaction_id", "interaction_id", unique=True),
+    Index("ix_interactions_user_id", "user_id", "status"),
+    sqlite_autoincrement=True,
+)
+
+raw = Table(
+    "raw",
+    metadata,
+    _id(),
+    _string("node_id", nullable=False),
+    _string("interaction_id", nullable=False),
+    _string("current", 128),
+    Column("step", Integer, server_default=text("0")),
+    Column("data", JSONText),
+    Column("file_list", JSONText),
+    _string("status", 20, default="running"),
+    _flag("do_interrupt"),
+    Column("wait_seconds", Integer, server_default=text("0")),
+    _flag("ask_for_human_help"),
+    _string("create_time"),
+    _string("update_time"),
+    _flag("is_deleted"),
+    _flag("is_human"),
+    Column("human_data", JSONText),
+    Column("human_file_list", JSONText),
+    _flag("is_send", nullable=False),
+    _flag("is_receive", nullable=False),
+    _flag("include_pictures", nullable=False),
+    Index("node_id", "node_id", unique=True),
+    Index("ix_raw_interaction_id", "interaction_id", "step", "id"),
+    sqlite_autoincrement=True,
+)
+
+interaction_parameters = Table(
+    "interaction_parameters",
+    metadata,
+    _id(),
+    _string("interaction_id", nullable=False),
+    _string("parameter_id", nullable=False),
+    Column("args", JSONText),
+    sqlite_autoincrement=True,
+)
+
+running_record = Table(
+    "running_record",
+    metadata,
+    _id(),
+    _string("record_id", nullable=False),
+    _string("current"),
+    _string("node_id"),
+    _string("node_type"),
+    Column("data", JSONText),
+    _string("create_time"),
+    _string("update_time"),
+    _flag("is_deleted", nullable=False),
+    sqlite_autoincrement=True,
+)
+
+shared_interactions = Table(
+    "shared_interactions",
+    metadata,
+    _id(),
+    _string("interaction_id", nullable=False),
+    _string("user_name", nullable=False),
+    _string("create_time", nullable=False),
+    _string("update_time", nullable=False),
+    Column("description", Text, nullable=False),
+    _string("agent", nullable=False),
+    _string("mode", nullable=False),
+    _flag("is_deleted", nullable=False),
+    Column("star", Integer, nullable=False, server_default=text("0")),
+    Column("record_dir", Text),
+    _flag("is_audit", nullable=False),
+    Index("ix_shared_interactions_interaction_id", "interaction_id"),
+    sqlite_autoincrement=True,
+)
+
+users = Table(
+    "users",
+    metadata,
+    _id(),
+    _string("user_id", 32, nullable=False),
+    _string("email", nullable=False),
+    _string("name"),
+    _string("token"),
+    Column("available", Flag, server_default=true()),
+    Column("corporation", Text),
+    Column("industry", Text),
+    _string("position"),
+    _string("create_time"),
+    _string("update_time"),
+    Column("deleted", Flag),
+    _flag("is_beta"),
+    Index("user_id", "user_id", unique=True),
+    Index("email", "email", unique=True),
+    sqlite_autoincrement=True,
+)
+
+
+async def create_tables(gateway: Gateway) -> list[str]:
+    """Make the tables that are missing, with their indexes, and return their names. What is there is never touched."""
+
+    async def names(connection: Connection) -> set[str]:
+        return await table_names(connection)
+
+    if metadata.tables.keys() <= await gateway.run(names):
+        return []  # without a transaction: whoever only reads must not wait for a writer
+
+    async def create(connection: Connection) -> list[str]:
+        present = await table_names(connection)
+        missing = [table for table in metadata.sorted_tables if table.name not in present]
+        for table in missing:
+            await connection.execute(CreateTable(table))
+            for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                await connection.execute(CreateIndex(index))
+        return [table.name for table in missing]
+
+    return await gateway.transaction(create)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import databases
+import pytest
+from hypothesis import HealthCheck, settings
+
+from storage.database import Gateway, open_database
+from storage.interactions import InteractionCRUD
+from storage.recordings import RecordingCRUD
+from storage.schema import create_tables
+
+# A busy machine is no error.
+settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[databases.Database]:
+    """A connected SQLite database in a file of its own, with all tables."""
+    async with open_database(f"sqlite:///{quote(str(tmp_path / 'replay.db'))}") as database:
+        await create_tables(Gateway(database))
+        yield database
+
+
+@pytest.fixture
+async def gateway(database: databases.Database) -> AsyncIterator[Gateway]:
+    gateway = Gateway(database)
+    yield gateway
+    await gateway.drain()
+
+
+@pytest.fixture
+def interactions(gateway: Gateway) -> InteractionCRUD:
+    return InteractionCRUD(gateway)
+
+
+@pytest.fixture
+def recordings(gateway: Gateway) -> RecordingCRUD:
+    return RecordingCRUD(gateway)

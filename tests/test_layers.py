@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import share
+
+ROOT = Path(__file__).parent.parent
+
+# What a module may import of ours; a name without a dot is one of the same package. As docs/architecture.md has it.
+ALLOWED = {
+    "storage": "database",
+    "storage.models": "",
+    "storage.database": "",
+    "storage.workspace": "models",
+    "storage.schema": "database",
+    "storage.interactions": "models schema database",
+    "storage.users": "models schema database",
+    "storage.recordings": "models schema database interactions",
+    "share.settings": "",
+    "share.clock": "",
+    "share.content": "",
+    "share.logs": "",
+    "share.timeline": "",
+    "share.channel": "",
+    "share.frames": "",
+    "share.client": "",
+    "share.json_text": "",
+    "share.wire": "storage.models",
+    "share.wire_v1": "storage.models content json_text timeline wire",
+    "share.swe_agent": "",
+    "share.formats": "storage.models swe_agent",
+    "share.importing": "storage.models storage.recordings storage.workspace",
+    "share.recorder": "storage.database storage.interactions storage.models storage.recordings storage.workspace wire",
+    "share.json_lines": "recorder wire",
+    "share.access": "storage.interactions storage.models storage.users storage.workspace settings",
+    "share.revocation": "storage.interactions storage.models",
+    "share.recording": "storage.interactions storage.models storage.workspace content logs wire",
+    "share.playback": "storage.models clock recording timeline",
+    "share.outline": "storage.interactions storage.models timeline",
+    "share.feed": "storage.interactions storage.models frames outline wire wire_v1",
+    "share.replay": "clock feed timeline wire_v1",
+    "share.endpoint": "storage.interactions storage.models storage.workspace"
+    " access channel clock feed logs playback recording revocation settings wire",
+    "share.endpoint_v1": "access channel endpoint feed replay wire wire_v1",
+    "share.content_routes": "storage.models storage.workspace access endpoint",
+    "share.routing": "storage storage.database storage.interactions storage.schema storage.users"
+    " access clock content_routes endpoint endpoint_v1 feed frames revocation settings wire_v1",
+    "share.application": "storage.database storage.interactions storage.schema clock logs routing settings",
+    "share.serving": "application logs settings wire",
+    "share.render": "logs",
+    "share.watch": "client logs render",
+    "share.cli_store": "storage.database storage.interactions storage.models storage.recordings storage.schema"
+    " storage.workspace application formats importing logs settings",
+    "share.cli_live": "storage.database storage.schema storage.recordings storage.workspace access application"
+    " cli_store client json_lines recorder render routing serving settings watch",
+    "share.cli": "cli_live cli_store serving settings watch",
+    "share": "access application client endpoint recorder routing settings",
+    "share.__main__": "cli",
+    "app": "share share.logs storage.database",
+}
+
+SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "swe_agent", "render", "watch", "client"}
+PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
+PURE += ("share.formats", "share.swe_agent", "storage.models")
+NOT_PURE = {"asyncio", "time", "threading", "concurrent", "starlette", "databases", "sqlalchemy", "sqlite3", "socket"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in [*ROOT.glob("storage/**/*.py"), *ROOT.glob("share/**/*.py"), ROOT / "app.py"]}
+
+
+def imports(module: str) -> set[str]:
+    """Every module that is imported anywhere in `module`, also where only a name of it is."""
+    path = FILES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            inside = {f"{base}.{alias.name}" for alias in node.names} & FILES.keys()
+            found |= inside or {base}
+    return found
+
+
+def ours(module: str) -> set[str]:
+    return {name for name in imports(module) if name.split(".")[0] in ("storage", "share", "app")}
+
+
+def allowed(module: str) -> set[str]:
+    package = module.split(".")[0]
+    return {
+        name if "." in name or (name in FILES and name != package) else f"{package}.{name}"
+        for name in ALLOWED[module].split()
+    }
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
+    assert module in ALLOWED, "a new module: say above, and in docs/architecture.md, what it may import"
+    assert ours(module) <= allowed(module)
+
+
+def test_what_may_be_imported_has_no_circles() -> None:
+    order = list(TopologicalSorter({module: allowed(module) for module in ALLOWED}).static_order())
+    assert order.index("storage.models") < order.index("share.wire") < order.index("app")
+
+
+def test_what_is_imported_has_no_circles() -> None:
+    assert list(TopologicalSorter({module: ours(module) for module in FILES}).static_order())
+
+
+def test_the_table_has_no_module_that_is_gone() -> None:
+    assert set(ALLOWED) == set(FILES)
+
+
+@pytest.mark.parametrize("module", sorted(name for name in FILES if name.startswith("storage")))
+def test_storage_knows_only_databases(module: str) -> None:
+    roots = {name.split(".")[0] for name in imports(module)}
+    assert roots <= {"storage", "databases", "sqlalchemy", *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("module", sorted(name for name in FILES if name.startswith("share")))
+def test_queries_are_written_in_storage(module: str) -> None:
+    assert "sqlalchemy" not in {name.split(".")[0] for name in imports(module)}
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_json_is_spoken_where_it_belongs(module: str) -> None:
+    if module.removeprefix("share.") not in SPEAK_JSON:
+        assert not {"json", "orjson", "simplejson", "ujson"} & imports(module)
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_what_is_pure_knows_no_clock_no_loop_and_no_database(module: str) -> None:
+    assert not NOT_PURE & {name.split(".")[0] for name in imports(module)}
+
+
+def test_the_environment_is_read_in_the_settings_only() -> None:
+    reading = re.compile(r"\b(?:environb?|getenv)\b")
+    assert {name for name, path in FILES.items() if reading.search(path.read_text("utf-8"))} == {"share.settings"}
+
+
+def test_nothing_is_imported_behind_the_tests_back() -> None:
+    for module, path in FILES.items():
+        assert "__import__" not in path.read_text(encoding="utf-8"), module
+        assert "importlib" not in imports(module) or module == "share", module
+
+
+def test_what_share_offers_is_there_and_is_what_its_imports_for_the_type_checker_say() -> None:
+    assert set(share.__all__) == share._MODULES.keys()
+    assert {f"share.{module}" for module in share._MODULES.values()} == ours("share")
+    assert all(getattr(share, name).__module__.startswith("share.") for name in share.__all__)
