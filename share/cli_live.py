@@ -82,16 +82,18 @@ def watch(settings: XAgentServerEnv, /, interaction_id: str, url: str | None, **
 
 
 async def _watch(url: str, interaction_id: str, options: dict[str, Any]) -> None:
-    _cancel_on_sigterm()  # the terminal is set back then
+    _cancel_on(signal.SIGTERM)  # the terminal is set back then
     await watch_recording(url, interaction_id, **options)
 
 
-def _cancel_on_sigterm() -> None:
+def _cancel_on(*signals: signal.Signals) -> None:
+    """Cancel the task that asks for it at the first of these signals, and only then: what it does last is not cut."""
     task = asyncio.current_task()
     assert task is not None
     # Not everywhere: only the main thread can be told of signals, and not on Windows.
     with suppress(RuntimeError, ValueError, NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in signals:
+            asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
 
 
 def _url(settings: XAgentServerEnv) -> str:
@@ -116,7 +118,7 @@ def record(settings: XAgentServerEnv, description: str, user_id: str, private: b
 
 
 async def _record(settings: XAgentServerEnv, description: str, user_id: str, *, shared: bool, follow_link: bool) -> int:
-    _cancel_on_sigterm()
+    _cancel_on(signal.SIGTERM, signal.SIGINT)
     name = ""
     try:
         async with open_store(settings) as gateway:

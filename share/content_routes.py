@@ -56,8 +56,7 @@ async def _admit(context: ReplayContext, request: Request) -> Interaction:
 async def _row_data(context: ReplayContext, interaction: Interaction, request: Request) -> Response:
     text = request.path_params["offset"]
     offset = int(text) if re.fullmatch("[0-9]{1,18}", text) else 0
-    async with context.feeds.open(interaction) as feed:
-        row = await feed.row(offset) if 1 <= offset <= len(feed.outline) else None
+    row = await context.interactions.get_row(interaction.interaction_id, offset) if offset else None
     if row is None or row.data is None:
         return JSONResponse({"detail": "There is no data of such a row."}, status_code=404)
     return Response(row.data.encode("utf-8", "replace"), media_type="application/json", headers=_HEADERS)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
 
-from storage.interactions import RUNNING, InteractionCRUD, Position, RowCount
-from storage.models import Interaction, Row
+from storage.interactions import RUNNING, InteractionCRUD, RowCount
+from storage.models import Interaction
 
 from .frames import PAGE_ROWS, FrameCache
 from .outline import LAST_STATES, Outline, epoch_of
@@ -30,8 +30,8 @@ RETRY_SECONDS = 1.0
 LAST_ROW_SECONDS = 2.0
 """How long a row `finished` or `failed` must have been the last, where the run isn't marked as ended."""
 
-LARGE_DATA = 64 * 1024
-"""Characters of a row's data, above which it is encoded in a thread."""
+LARGE_ROW = 16 * 1024
+"""Characters of a row, above which it is encoded in a thread: its author decides how long that takes."""
 
 _keys = count()
 
@@ -167,14 +167,6 @@ class Feed:
         page = await self._cache.get((self.key, number), end, lambda: self._load(number))
         return page[skipped:end]
 
-    async def row(self, offset: int) -> Row | None:
-        """A row that is known, as stored; None where it has been deleted since."""
-        position = self.outline.position(offset)
-        rows = await self._interactions.search_many_raws(
-            self.interaction.interaction_id, after=self.outline.position(offset - 1), limit=1
-        )
-        return rows[0] if rows and position == Position.of(rows[0]) else None
-
     async def _load(self, number: int) -> list[str]:
         first = number * PAGE_ROWS
         last = min(len(self.outline), first + PAGE_ROWS)
@@ -189,7 +181,8 @@ class Feed:
             assert position is not None
             row = by_id.get(position.id)
             at = self.outline.at[offset - 1]
-            if row is not None and len(row.data or "") > LARGE_DATA:
+            size = 0 if row is None else len(row.data or "") + len(row.file_list or "")
+            if size > LARGE_ROW:
                 frames.append(await asyncio.to_thread(encode_row, interaction_id, row, offset, at))
                 continue
             frames.append(encode_row(interaction_id, row, offset, at))

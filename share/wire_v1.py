@@ -208,7 +208,7 @@ def _data(interaction_id: str, row: Row, offset: int) -> tuple[str, str | None]:
     if text is None:
         return "null", None
     if (
-        text == LARGER
+        text is LARGER
         or len(text) > MAX_DATA_BYTES
         or (not text.isascii() and len(text.encode("utf-8", "replace")) > MAX_DATA_BYTES)
     ):

@@ -183,6 +183,9 @@ class Gateway:
             logger.debug("database call failed: %s", error)  # marks it as seen, where nobody waits any more
 
     async def drain(self) -> None:
-        """Wait for the calls that nobody waits for any more; before the database is disconnected."""
-        while self._running:
-            await asyncio.wait(self._running)
+        """Wait for the calls that are running now, also those that nobody waits for any more.
+
+        Whoever disconnects the database does this first.
+        """
+        if self._running:
+            await asyncio.wait(tuple(self._running))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from databases.core import Connection
 from databases.interfaces import Record
-from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, insert, not_, or_, select, update
 
 from .database import Gateway
 from .models import LARGER, Interaction, Row
@@ -118,12 +118,20 @@ class InteractionCRUD:
         """
         columns: list[Any] = list(_ROW)
         if max_data is not None:
-            columns[_DATA] = case((func.length(raw.c.data) > max_data, LARGER), else_=raw.c.data).label("data")
+            small = func.length(raw.c.data) <= max_data
+            columns[_DATA] = case((small, raw.c.data)).label("data")
+            columns.append(not_(small).label("is_larger"))
         query = select(*columns).where(is_of(raw, interaction_id), _not_deleted(raw.c.is_deleted))
         if after is not None:
             query = query.where(_comes_after(after))
         records = await self._gateway.fetch_all(query.order_by(raw.c.step, raw.c.id).limit(limit))
         return [row_from(record) for record in records]
+
+    async def get_row(self, interaction_id: str, offset: int) -> Row | None:
+        """The row at `offset`, a place in the recording as counted from 1; None where there is none."""
+        query = select(*_ROW).where(is_of(raw, interaction_id), _not_deleted(raw.c.is_deleted))
+        record = await self._gateway.fetch_one(query.order_by(raw.c.step, raw.c.id).limit(1).offset(offset - 1))
+        return None if record is None else row_from(record)
 
     async def read_on(self, interaction_id: str, after: Position | None) -> tuple[Interaction | None, list[OutlineRow]]:
         """The interaction, and then the same rows without their content, the next 500: with one connection for both."""
@@ -234,6 +242,8 @@ def row_from(record: Record) -> Row:
     values = dict(record._mapping)
     for name in _JSON:
         values[name] = _json_text(values[name])
+    if values.pop("is_larger", None):
+        values["data"] = LARGER
     return Row(**values)
 
 

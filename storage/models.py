@@ -27,8 +27,8 @@ class Interaction:
     id: int | None = None
 
 
-LARGER = "larger"
-"""Stands for data that was not read because it is larger than was asked for: no JSON, so no data of any use."""
+LARGER = str(b"larger", "ascii")
+"""Stands for data that was not read because it is larger than was asked for: this very object, no text equal to it."""
 
 
 @dataclass(frozen=True, slots=True)
