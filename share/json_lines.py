@@ -85,9 +85,11 @@ class _Lines:
                 chunk = os.read(descriptor, _CHUNK_BYTES)
             except OSError:
                 chunk = b""  # a terminal that has gone away
+            put = self._chunks.put(chunk)
             try:
-                asyncio.run_coroutine_threadsafe(self._chunks.put(chunk), loop).result()
+                asyncio.run_coroutine_threadsafe(put, loop).result()
             except Exception:  # the loop has ended, and with it all who would read
+                put.close()
                 return
 
     async def read(self) -> bytes | None:
