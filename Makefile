@@ -7,7 +7,7 @@ REQUIREMENTS = .venv/bin/python setup.cfg pyproject.toml .ci/constraints.txt
 
 help:
 	@echo 'make run     import the demo recording and serve it'
-	@echo 'make test    run the tests and report their coverage'
+	@echo 'make test    run the tests, three at a time, and report their coverage'
 	@echo 'make lint    check the code: ruff and mypy'
 	@echo 'make format  lay the code out anew'
 	@echo 'make clean   remove what make has made; ./data stays'
@@ -17,7 +17,7 @@ run: .venv/package
 	exec .venv/bin/replay-share serve
 
 test: .venv/test tests/node/node_modules
-	.venv/bin/python -m pytest --cov --cov-report=term
+	.venv/bin/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=term
 
 lint: .venv/dev
 	.venv/bin/ruff check
