@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .access import XAgentWebSocketConnectError
+    from .access import AccessPolicy, XAgentWebSocketConnectError
     from .application import create_app
     from .client import ReplayClient, ReplayError
     from .endpoint import ReplayServer
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .settings import SettingsError, XAgentServerEnv
 
 _MODULES = {
+    "AccessPolicy": "access",
     "Recorder": "recorder",
     "ReplayClient": "client",
     "ReplayError": "client",
@@ -26,6 +27,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "AccessPolicy",
     "Recorder",
     "ReplayClient",
     "ReplayError",

@@ -6,12 +6,16 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import click
 import databases
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from storage.database import DatabaseError, Gateway, open_database
 from storage.interactions import InteractionCRUD
 from storage.schema import create_tables
+from storage.users import UserCRUD
 
 from .clock import LoopClock
 from .logs import printable
@@ -36,13 +40,22 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with database:
             await create_tables(gateway)
+            await _make_first_user(UserCRUD(gateway))
             await _log_start(settings, database, InteractionCRUD(gateway))
             try:
                 yield
             finally:
                 await gateway.drain()
 
-    return Starlette(routes=build_routes(gateway, settings, LoopClock()), lifespan=lifespan)
+    # Pages of other origins may use the API as far as they may open a socket: nothing here is opened by a cookie alone.
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type", "range", "if-none-match"],
+        expose_headers=["content-disposition", "content-range", "etag", "location"],
+    )
+    return Starlette(routes=build_routes(gateway, settings, LoopClock()), lifespan=lifespan, middleware=[cors])
 
 
 def open_configured(settings: XAgentServerEnv) -> databases.Database:
@@ -51,6 +64,14 @@ def open_configured(settings: XAgentServerEnv) -> databases.Database:
         return open_database(settings.url)
     except DatabaseError as error:
         raise SettingsError(f"SHARE_DATABASE_URL: {error}") from None
+
+
+async def _make_first_user(users: UserCRUD) -> None:
+    first = await users.add_first_user()
+    if first is not None:
+        # Not logged: who may read a log isn't who may put recordings in.
+        click.echo(f"The first user is {first.email}, with the token {first.token}", err=True)
+        click.echo("It isn't shown again; replay-share user rotate owner makes another one.", err=True)
 
 
 async def _log_start(settings: XAgentServerEnv, database: databases.Database, interactions: InteractionCRUD) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import cli_live, cli_store
+from . import cli_live, cli_store, cli_users
 from .settings import SettingsError, XAgentServerEnv
 
 
@@ -27,5 +27,6 @@ for command in (
     cli_store.delete,
     cli_live.watch,
     cli_live.record,
+    cli_users.user,
 ):
     main.add_command(command)

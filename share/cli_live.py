@@ -58,17 +58,19 @@ class Pace(click.ParamType[str | float]):
 
 
 @click.command()
-@click.argument("interaction_id", metavar="ID")
+@click.argument("interaction_id", metavar="ID_OR_LINK")
 @click.option("--url", help="Where the server is, such as https://replays.example.org; else SHARE_HOST and SHARE_PORT.")
 @click.option("--pace", type=Pace(), default="recorded", help="recorded (default), classic, instant, or seconds.")
 @click.option("--speed", type=Number(0.1, 100), default=1.0, help="How many times as fast.")
 @click.option("--idle-time-limit", type=Number(0, 86_400), help="No pause longer than this, in seconds.")
 @click.pass_obj
 def watch(settings: XAgentServerEnv, /, interaction_id: str, url: str | None, **options: Any) -> None:
-    """Watch a recording here in the terminal, from a running server.
+    """Watch a recording here in the terminal, from a running server; a link names the server, too.
 
     Keys: space pauses and goes on, the arrows go a step back or forth, + and - change the speed, q leaves.
     """
+    if "://" in interaction_id:
+        url, interaction_id = _split_link(interaction_id)
     if not is_safe_id(interaction_id):
         raise click.ClickException(NOT_FOUND)
     try:
@@ -79,6 +81,14 @@ def watch(settings: XAgentServerEnv, /, interaction_id: str, url: str | None, **
         sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _split_link(link: str) -> tuple[str, str]:
+    for path in ("/s/", "/r/"):
+        server, found, name = link.partition("?")[0].partition("#")[0].rpartition(path)
+        if found:
+            return server, name
+    raise click.ClickException("expected an id or a link such as https://replays.example.org/s/rs_…")
 
 
 async def _watch(url: str, interaction_id: str, options: dict[str, Any]) -> None:

@@ -14,15 +14,17 @@ import click
 
 from storage.database import DatabaseError, Gateway
 from storage.interactions import InteractionCRUD
-from storage.models import Interaction, Recording
+from storage.models import Interaction, Recording, Visibility
 from storage.recordings import RecordingCRUD
 from storage.schema import create_tables
+from storage.shares import ShareCRUD
 from storage.workspace import is_safe_id, record_directory, remove_records
 
 from .application import open_configured
-from .formats import RecordingError, read_recording
+from .formats import read_recording
 from .importing import ImportRefused, store_recording
 from .logs import printable
+from .recording_json import RecordingError
 from .settings import SettingsError, XAgentServerEnv
 
 PROGRESS_FROM_ROWS = 2_000
@@ -56,10 +58,10 @@ def run_command(work: Coroutine[Any, Any, int]) -> NoReturn:
 @click.pass_obj
 def import_(settings: XAgentServerEnv, files: tuple[Path, ...], private: bool) -> None:
     """Put recorded runs in: recordings of XAgent, or trajectories of SWE-agent (.traj)."""
-    run_command(_import(settings, files, shared=not private))
+    run_command(_import(settings, files, Visibility.PRIVATE if private else Visibility.UNLISTED))
 
 
-async def _import(settings: XAgentServerEnv, files: tuple[Path, ...], *, shared: bool) -> int:
+async def _import(settings: XAgentServerEnv, files: tuple[Path, ...], visibility: Visibility) -> int:
     failed = 0
     async with open_store(settings) as gateway:
         recordings = RecordingCRUD(gateway)
@@ -68,7 +70,7 @@ async def _import(settings: XAgentServerEnv, files: tuple[Path, ...], *, shared:
                 recording = read_recording(file)
                 with _progress(len(recording.rows)) as bar:
                     added = await store_recording(
-                        recordings, settings.base_dir, recording, shared=shared, progress=bar.update
+                        recordings, settings.base_dir, recording, visibility=visibility, progress=bar.update
                     )
             except RecordingError as error:
                 failed = complain(str(error))
@@ -153,24 +155,27 @@ def delete(settings: XAgentServerEnv, interaction_id: str) -> None:
 
 @click.command()
 @click.argument("interaction_id", metavar="ID")
+@click.option("--public", is_flag=True, help="Show it in the list of public recordings, too.")
 @click.pass_obj
-def share(settings: XAgentServerEnv, interaction_id: str) -> None:
+def share(settings: XAgentServerEnv, interaction_id: str, public: bool) -> None:
     """Let everybody who knows its id watch a recording."""
-    run_command(
-        _change(settings, interaction_id, lambda gateway, _: InteractionCRUD(gateway).share(interaction_id), "shared")
-    )
+    visibility = Visibility.PUBLIC if public else Visibility.UNLISTED
+    _set_visibility(settings, interaction_id, visibility, "shared with all" if public else "shared")
 
 
 @click.command()
 @click.argument("interaction_id", metavar="ID")
 @click.pass_obj
 def unshare(settings: XAgentServerEnv, interaction_id: str) -> None:
-    """Take that back."""
-    run_command(
-        _change(
-            settings, interaction_id, lambda gateway, _: InteractionCRUD(gateway).unshare(interaction_id), "private"
-        )
-    )
+    """Take that back, also for those who are watching."""
+    _set_visibility(settings, interaction_id, Visibility.PRIVATE, "private")
+
+
+def _set_visibility(settings: XAgentServerEnv, interaction_id: str, visibility: Visibility, done: str) -> None:
+    async def change(gateway: Gateway, _: Interaction) -> bool:
+        return await ShareCRUD(gateway).set_visibility(interaction_id, visibility)
+
+    run_command(_change(settings, interaction_id, change, done))
 
 
 async def _change(

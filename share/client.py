@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -63,6 +64,10 @@ class ReplayClient:
         on_connection: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._address = socket_url(url, interaction_id)
+        if interaction_id.startswith(
+            "rs_"
+        ):  # a share link, which may count its viewers: who comes back is the same one
+            self._address += f"?viewer={secrets.token_urlsafe(16)}"
         self._pace = pace
         self._follow = follow
         self._start_at = start_at

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from storage.interactions import InteractionCRUD
+from storage.links import is_token
 from storage.models import Row
 from storage.workspace import Workspace, is_safe_id, record_directory
 
@@ -65,6 +66,8 @@ class ReplayServer(WebSocketEndpoint):
         self.start_command = "replay" if as_owner else "shared"
         # What is no id may have a token in it: a mail program may have written the link's ? as %3F.
         self.name = self.client_id if is_safe_id(self.client_id) else "(no id)"
+        if is_token(self.client_id):
+            self.name = "(a link)"
         self.log = ShareLog(context.log_files, self.name, context.settings.log_level)
         self._errors = 0
         self._heartbeat: asyncio.Task[None] | None = None
@@ -107,8 +110,7 @@ class ReplayServer(WebSocketEndpoint):
         return code
 
     async def _attend(self, websocket: WebSocket) -> None:
-        shared = self.context.settings.require_shared and not self.as_owner
-        with self.context.revocation.watching(self.interaction, shared=shared, end=self._revoke):
+        with self.context.revocation.watching(self.admission, self._revoke):
             # Always reading: uvicorn reads no further behind an unread message, and misses the answers to its pings.
             while (message := await websocket.receive())["type"] != "websocket.disconnect":
                 await self.on_receive(websocket, await self.decode(websocket, message))
@@ -124,12 +126,14 @@ class ReplayServer(WebSocketEndpoint):
         visitor = Visitor.of(websocket)
         if self.context.viewers > self.context.settings.max_viewers:
             raise XAgentWebSocketConnectError("Too many viewers, please try again later.", TRY_AGAIN, TRY_AGAIN)
-        self.interaction = await self.context.access.admit(self.client_id, visitor, as_owner=self.as_owner)
+        self.admission = await self.context.access.admit(self.client_id, websocket, as_owner=self.as_owner)
+        self.interaction = self.admission.interaction
         directory = record_directory(self.context.settings.base_dir, self.interaction)
         self.workspace = Workspace(directory)
         self.log.open(directory / "share.log")
         address = printable(websocket.client.host) if websocket.client else "an unknown address"
-        self.log.info(f"connected: user '{printable(visitor.user_id)}' from {address}")
+        way = "" if self.admission.link is None else f" by link {self.admission.link.id}"
+        self.log.info(f"connected{way}: user '{printable(visitor.user_id)}' from {address}")
 
     def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, str]:
         """The close code and the last frame for a viewer who isn't let in."""
@@ -174,7 +178,7 @@ class ReplayServer(WebSocketEndpoint):
 
     async def send_data(self) -> None:
         """Replay the recording, from its first row to the end of the pause after its last."""
-        reader = RecordingReader(self.context.interactions, self.client_id, self.workspace)
+        reader = RecordingReader(self.context.interactions, self.interaction.interaction_id, self.workspace)
         shortest, longest = (0, 0) if self.as_owner else self.context.settings.pause_seconds
         await Playback(reader, classic_pause(shortest, longest), self.context.clock).play(self._send_row)
 

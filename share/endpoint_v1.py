@@ -12,7 +12,7 @@ from .endpoint import ReplayServer
 from .feed import Feed
 from .replay import Command, Replay
 from .wire import WireError, decode_command
-from .wire_v1 import PONG, SUBPROTOCOL, FieldError, check_command, encode, encode_error
+from .wire_v1 import PONG, SUBPROTOCOL, FieldError, check_command, encode, encode_error, rename_recording
 
 
 class ReplayV1Server(ReplayServer):
@@ -33,16 +33,22 @@ class ReplayV1Server(ReplayServer):
     async def _attend(self, websocket: WebSocket) -> None:
         async with self.context.feeds.open(self.interaction) as feed:
             pace = "instant" if self.as_owner else "recorded"
-            self.replay = Replay(feed, self.context.clock, self.channel.send, pace=pace)
+            self.replay = Replay(feed, self.context.clock, self._send, pace=pace)
             await self.channel.send(await self._hello(feed))
             self.start()
             await super()._attend(websocket)
             self._stop()
 
+    async def _send(self, frame: str) -> None:
+        if self.admission.link is not None:
+            # Frames are made once for all viewers; who came by a link has only that, and doesn't learn the id.
+            frame = rename_recording(frame, self.interaction.interaction_id, self.client_id)
+        await self.channel.send(frame)
+
     async def _hello(self, feed: Feed) -> str:
         interaction = feed.interaction
         data = {
-            "interaction_id": interaction.interaction_id,
+            "interaction_id": self.admission.name,
             "description": interaction.description,
             "user_name": await feed.user_name(),
             "agent": interaction.agent,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from storage.models import Recording
+from storage.archive import Archive
+from storage.models import Recording, Visibility
 from storage.recordings import RecordingCRUD, RecordingExists
-from storage.workspace import Workspace, record_directory
+from storage.workspace import StagedFiles, Workspace, record_directory
 
 
 class ImportRefused(Exception):
@@ -20,13 +21,16 @@ async def store_recording(
     base_dir: Path,
     recording: Recording,
     *,
-    shared: bool,
+    visibility: Visibility,
+    user_name: str | None = None,
+    archive: Archive | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> bool:
     """Store `recording` and return True, or False where exactly it is stored already, which then stays as it is.
 
-    `progress` is told how many rows have been written each time. Raises `ImportRefused`, `DatabaseError` or `OSError`,
-    and then nothing has changed. When cancelled it is stored whole, or not at all.
+    Its files are those of `archive`, where there is one. `progress` is told how many rows have been written each time.
+    Raises `ImportRefused`, `ArchiveError`, `DatabaseError` or `OSError`, and then nothing has changed. When cancelled
+    it is stored whole, or not at all.
     """
     cancelled = False
 
@@ -40,20 +44,37 @@ async def store_recording(
         check()
         files.commit()
 
-    interaction = recording.interaction
-    workspace = Workspace(record_directory(base_dir, interaction))
-    with workspace.stage(recording.workspace) as files:
+    workspace = Workspace(record_directory(base_dir, recording.interaction))
+    with await _stage(workspace, recording.workspace if archive is None else archive.extract) as files:
         try:
-            await recordings.add_recording(recording, shared=shared, progress=check, before_commit=before_commit)
+            await recordings.add_recording(
+                recording, visibility=visibility, user_name=user_name, progress=check, before_commit=before_commit
+            )
         except asyncio.CancelledError:
             cancelled = True
             raise
         except RecordingExists as stored:
-            if await recordings.holds(recording) and await asyncio.to_thread(workspace.holds, recording.workspace):
+            same = archive is None and await recordings.holds(recording)
+            if same and await asyncio.to_thread(workspace.holds, recording.workspace):
                 return False
-            what = "its id" if stored.interaction_id == interaction.interaction_id else "the same node_ids"
+            what = "its id" if stored.interaction_id == recording.interaction.interaction_id else "the same node_ids"
             raise ImportRefused(
                 f"another recording with {what} is stored, and nothing was changed; "
                 f"replay-share delete {stored.interaction_id} would make room"
             ) from None
     return True
+
+
+async def _stage(workspace: Workspace, files: Mapping[str, bytes] | Callable[[Path], None]) -> StagedFiles:
+    # Not a task, which would be cancelled itself where all are, at the end of the program.
+    staging = asyncio.get_running_loop().run_in_executor(None, workspace.stage, files)
+    try:
+        return await asyncio.shield(staging)
+    except asyncio.CancelledError:
+        staging.add_done_callback(_remove)  # the thread goes on, and what it has written is nobody's
+        raise
+
+
+def _remove(staging: asyncio.Future[StagedFiles]) -> None:
+    if staging.exception() is None:
+        staging.result().__exit__(None)

@@ -17,6 +17,7 @@ MAX_FAILING = 1000
 
 # Also where a mail program has written the link's ? as %3F, or somebody a semicolon for it.
 _QUERY = re.compile(r"(?:[?;&]|%3F|%3B|%26)\S*", re.IGNORECASE)
+_LINK = re.compile(r"(?<![A-Za-z0-9])rs_[A-Za-z0-9_-]{4,}")
 
 
 def printable(text: str, limit: int = 200) -> str:
@@ -95,12 +96,17 @@ class ShareLog:
             self._make_folder = False
 
 
+def hide_tokens(text: str) -> str:
+    """A request, or a part of one, without its query and without a share link's token."""
+    return _LINK.sub("rs_…", _QUERY.sub("?…", text))
+
+
 class HideQuery(logging.Filter):
-    """Takes the query out of what uvicorn logs of a request: the token stands in it."""
+    """Takes the tokens out of what uvicorn logs of a request: they stand in its query, and in the path of a link."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(_QUERY.sub("?…", arg) if isinstance(arg, str) else arg for arg in record.args)
+            record.args = tuple(hide_tokens(arg) if isinstance(arg, str) else arg for arg in record.args)
         return True
 
 

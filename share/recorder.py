@@ -13,8 +13,8 @@ from typing import Any
 import databases
 
 from storage.database import Gateway
-from storage.interactions import InteractionCRUD, now
-from storage.models import Interaction, Recording, Row
+from storage.interactions import InteractionCRUD
+from storage.models import Interaction, Recording, Row, Visibility, now
 from storage.recordings import RecordingCRUD, RunEnded
 from storage.workspace import Workspace, record_directory
 
@@ -57,7 +57,8 @@ class Recorder:
         )
         run = Run(self._recordings, interaction, self._base_dir)
         try:
-            await self._recordings.add_recording(Recording(interaction, []), shared=shared)
+            visibility = Visibility.UNLISTED if shared else Visibility.PRIVATE
+            await self._recordings.add_recording(Recording(interaction, []), visibility=visibility)
             yield run
         except BaseException as error:
             await self._gateway.drain()  # when cancelled, what had begun to be written comes to its end first

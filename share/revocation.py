@@ -1,4 +1,4 @@
-"""Ends the viewers of a recording that is deleted or no longer shared, by whichever process that was done."""
+"""Ends the viewers of what is deleted or no longer shared, and of ended links, by whichever process that was done."""
 
 from __future__ import annotations
 
@@ -8,32 +8,38 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from storage.interactions import InteractionCRUD
-from storage.models import Interaction
+from storage.links import LinkCRUD
+
+from .access import Admission
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 0.4
 """Viewers are promised to be gone within a second."""
 
-Watched = tuple[int, bool]
+Watched = tuple[int, str]
+"""What has to be so for a viewer to stay: an interaction's own id and `shared` or `there`, or a link's and `link`."""
 
 
 class Revocation:
     """Asks, while somebody watches, whether what is watched may still be: one query for all of it."""
 
-    def __init__(self, interactions: InteractionCRUD) -> None:
+    def __init__(self, interactions: InteractionCRUD, links: LinkCRUD) -> None:
         self._interactions = interactions
+        self._links = links
         self._watched: dict[Watched, set[Callable[[], None]]] = {}
         self._checker: asyncio.Task[None] | None = None
 
     @contextmanager
-    def watching(self, interaction: Interaction, *, shared: bool, end: Callable[[], None]) -> Iterator[None]:
-        """Call `end` when the interaction is deleted or, with `shared`, is no longer shared, while the block runs.
+    def watching(self, admission: Admission, end: Callable[[], None]) -> Iterator[None]:
+        """Call `end` when what let a viewer in isn't so any more, while the block runs.
 
-        One that is stored again under the same interaction_id is another one.
+        A recording that is stored again under the same interaction_id is another one.
         """
-        assert interaction.id is not None
-        watched = (interaction.id, shared)
+        assert admission.interaction.id is not None
+        watched = (admission.interaction.id, "shared" if admission.shared else "there")
+        if admission.link is not None:
+            watched = (admission.link.id, "link")
         self._watched.setdefault(watched, set()).add(end)
         if self._checker is None:
             self._checker = asyncio.create_task(self._check(), name="revocation")
@@ -51,18 +57,21 @@ class Revocation:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
-                for shared in (True, False):
-                    await self._check_one_kind(shared)
+                for kind in ("shared", "there", "link"):
+                    await self._check_one_kind(kind)
             except Exception as error:  # every driver has errors of its own; whoever watches goes on watching
                 logger.warning("can't check what is still shared: %s", error)
 
-    async def _check_one_kind(self, shared: bool) -> None:
-        asked = [watched for watched in self._watched if watched[1] is shared]
+    async def _check_one_kind(self, kind: str) -> None:
+        asked = [watched for watched in self._watched if watched[1] == kind]
         if not asked:
             return
-        ids = [interaction_id for interaction_id, _ in asked]
-        watchable = await self._interactions.search_watchable(ids, shared=shared)
+        ids = [watched_id for watched_id, _ in asked]
+        if kind == "link":
+            found = await self._links.search_open(ids)
+        else:
+            found = await self._interactions.search_watchable(ids, shared=kind == "shared")
         for watched in asked:
-            if watched[0] not in watchable:
+            if watched[0] not in found:
                 for end in tuple(self._watched.get(watched, ())):
                     end()

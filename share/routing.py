@@ -8,30 +8,39 @@ from starlette.types import Receive, Scope, Send
 
 from storage import schema
 from storage.database import Gateway
-from storage.interactions import InteractionCRUD
-from storage.users import UserCRUD
 
-from .access import Access
+from .access import Access, AccessPolicy
+from .api import unknown_route
+from .api_content import content_routes
+from .api_links import link_routes
+from .api_recordings import recording_routes
 from .clock import Clock, LoopClock
-from .content_routes import content_routes
 from .endpoint import ReplayContext, ReplayServer
 from .endpoint_v1 import ReplayV1Server
 from .feed import Feeds
 from .frames import FrameCache
+from .pages import page_routes
 from .revocation import Revocation
+from .services import Services
 from .settings import XAgentServerEnv
 from .wire_v1 import SUBPROTOCOL
+from .xagent import xagent_routes
 
 
 def routes(
-    database: databases.Database, settings: XAgentServerEnv | None = None, *, clock: Clock | None = None
+    database: databases.Database,
+    settings: XAgentServerEnv | None = None,
+    *,
+    access: AccessPolicy | None = None,
+    clock: Clock | None = None,
 ) -> list[BaseRoute]:
     """The routes of a replay server over `database`, for a Starlette app or for a `Mount` inside of one.
 
     Whoever composes the app connects the database before the first viewer comes, and disconnects it after the last:
-    Starlette never runs the lifespan of what is mounted. `clock` is for tests.
+    Starlette never runs the lifespan of what is mounted. With `access`, the app's own login says who may do what, and
+    XAgent's HTTP routes aren't there: they know no other login than the table of users. `clock` is for tests.
     """
-    return build_routes(Gateway(database), settings or XAgentServerEnv(), clock or LoopClock())
+    return build_routes(Gateway(database), settings or XAgentServerEnv(), clock or LoopClock(), access)
 
 
 async def create_tables(database: databases.Database) -> list[str]:
@@ -39,16 +48,24 @@ async def create_tables(database: databases.Database) -> list[str]:
     return await schema.create_tables(Gateway(database))
 
 
-def build_routes(gateway: Gateway, settings: XAgentServerEnv, clock: Clock) -> list[BaseRoute]:
+def build_routes(
+    gateway: Gateway, settings: XAgentServerEnv, clock: Clock, policy: AccessPolicy | None = None
+) -> list[BaseRoute]:
     """The same, over a gateway that its owner drains before the database is disconnected."""
-    interactions = InteractionCRUD(gateway)
-    access = Access(interactions, UserCRUD(gateway), settings)
+    services = Services(gateway, settings, Access(gateway, settings, policy))
+    interactions = services.interactions
     feeds = Feeds(interactions, FrameCache(settings.cache_bytes))
-    context = ReplayContext(settings, interactions, access, clock, feeds, Revocation(interactions))
+    revocation = Revocation(interactions, services.links)
+    context = ReplayContext(settings, interactions, services.access, clock, feeds, revocation)
     return [
         WebSocketRoute("/ws/share/{client_id}", Negotiation(context, as_owner=False), name="share"),
         WebSocketRoute("/ws/replay/{client_id}", Negotiation(context, as_owner=True), name="replay"),
-        *content_routes(context),
+        *page_routes(services),
+        *recording_routes(services),
+        *content_routes(services, feeds),
+        *link_routes(services),
+        unknown_route(services),
+        *(xagent_routes(services) if policy is None else ()),
     ]
 
 

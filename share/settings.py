@@ -38,6 +38,12 @@ class XAgentServerEnv:
     allowed_origins: tuple[str, ...] = ("*",)
     send_timeout_seconds: float = 20
     cache_bytes: int = 64 * 1024 * 1024
+    max_upload_bytes: int = 100_000_000
+    max_upload_rows: int = 20_000
+    max_row_bytes: int = 10_000_000
+    max_upload_files: int = 2_000
+    max_unpacked_bytes: int = 500_000_000
+    max_unpack_ratio: int = 200
     log_level: str = "INFO"
 
     @property
@@ -138,5 +144,11 @@ _PARSE: Mapping[str, Callable[[str], Any]] = {
     "allowed_origins": _origins,
     "send_timeout_seconds": _seconds,
     "cache_bytes": _whole(0, 2**40),
+    "max_upload_bytes": _whole(1, 2**40),
+    "max_upload_rows": _whole(1, 2**31),
+    "max_row_bytes": _whole(1, 2**31),
+    "max_upload_files": _whole(0, 2**31),
+    "max_unpacked_bytes": _whole(0, 2**40),
+    "max_unpack_ratio": _whole(1, 2**31),
     "log_level": _log_level,
 }

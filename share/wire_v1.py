@@ -248,6 +248,11 @@ def _stays_inside(name: str) -> bool:
     return not {"", ".", ".."} & set(name.split("/"))
 
 
+def rename_recording(frames: str, interaction_id: str, name: str) -> str:
+    """Frames for a viewer who knows the recording by another name, in whose addresses its id would stand."""
+    return frames.replace(f'"{recording_url(interaction_id)}/', f'"{recording_url(name)}/')
+
+
 def recording_url(interaction_id: str) -> str:
     """Where a recording is on the HTTP side, relative to where the routes are mounted."""
     return f"api/v1/recordings/{quote(interaction_id)}"

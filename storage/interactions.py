@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from databases.core import Connection
 from databases.interfaces import Record
-from sqlalchemy import ColumnElement, and_, case, exists, func, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
 
 from .database import Gateway
 from .models import LARGER, Interaction, Row
-from .schema import interactions, raw, shared_interactions
+from .schema import interactions, is_of, not_deleted, raw, shared_interactions
+from .shares import IS_SHARED
 
 _INTERACTION = [interactions.c[name] for name in Interaction.__slots__]
 _ROW = [raw.c[name] for name in Row.__slots__]
@@ -21,16 +21,6 @@ _JSON = ("data", "file_list", "human_data", "human_file_list")
 
 RUNNING = ("running", "waiting")
 """The states in which XAgent counts a user's interaction as going on."""
-
-
-def _not_deleted(column: ColumnElement[Any]) -> ColumnElement[bool]:
-    return func.coalesce(column, False).is_(False)  # XAgent leaves NULL where it has never set a flag
-
-
-_IS_SHARED = exists().where(
-    shared_interactions.c.interaction_id == interactions.c.interaction_id,
-    _not_deleted(shared_interactions.c.is_deleted),
-)
 
 
 class Position(NamedTuple):
@@ -89,7 +79,7 @@ class InteractionCRUD:
     async def get_shared_interaction(self, interaction_id: str) -> Interaction | None:
         """The interaction of that id, where it is shared and neither it nor the share is deleted."""
         query = select(*_INTERACTION).where(
-            is_of(interactions, interaction_id), _not_deleted(interactions.c.is_deleted), _IS_SHARED
+            is_of(interactions, interaction_id), not_deleted(interactions.c.is_deleted), IS_SHARED
         )
         record = await self._gateway.fetch_one(query)
         return None if record is None else _interaction(record)
@@ -105,7 +95,7 @@ class InteractionCRUD:
         query = select(interactions.c.id).where(
             interactions.c.user_id == user_id,
             interactions.c.status.in_(RUNNING),
-            _not_deleted(interactions.c.is_deleted),
+            not_deleted(interactions.c.is_deleted),
         )
         return await self._gateway.fetch_one(query.limit(1)) is not None
 
@@ -121,7 +111,7 @@ class InteractionCRUD:
             small = func.length(raw.c.data) <= max_data
             columns[_DATA] = case((small, raw.c.data)).label("data")
             columns.append(not_(small).label("is_larger"))
-        query = select(*columns).where(is_of(raw, interaction_id), _not_deleted(raw.c.is_deleted))
+        query = select(*columns).where(is_of(raw, interaction_id), not_deleted(raw.c.is_deleted))
         if after is not None:
             query = query.where(_comes_after(after))
         records = await self._gateway.fetch_all(query.order_by(raw.c.step, raw.c.id).limit(limit))
@@ -129,14 +119,14 @@ class InteractionCRUD:
 
     async def get_row(self, interaction_id: str, offset: int) -> Row | None:
         """The row at `offset`, a place in the recording as counted from 1; None where there is none."""
-        query = select(*_ROW).where(is_of(raw, interaction_id), _not_deleted(raw.c.is_deleted))
+        query = select(*_ROW).where(is_of(raw, interaction_id), not_deleted(raw.c.is_deleted))
         record = await self._gateway.fetch_one(query.order_by(raw.c.step, raw.c.id).limit(1).offset(offset - 1))
         return None if record is None else row_from(record)
 
     async def read_on(self, interaction_id: str, after: Position | None) -> tuple[Interaction | None, list[OutlineRow]]:
         """The interaction, and then the same rows without their content, the next 500: with one connection for both."""
         columns = (raw.c.id, raw.c.step, raw.c.status, raw.c.current, raw.c.create_time)
-        query = select(*columns).where(is_of(raw, interaction_id), _not_deleted(raw.c.is_deleted))
+        query = select(*columns).where(is_of(raw, interaction_id), not_deleted(raw.c.is_deleted))
         if after is not None:
             query = query.where(_comes_after(after))
 
@@ -153,7 +143,7 @@ class InteractionCRUD:
             is_of(raw, interaction_id),
             raw.c.status.in_(("start", "subtask")),
             raw.c.data.is_not(None),
-            _not_deleted(raw.c.is_deleted),
+            not_deleted(raw.c.is_deleted),
         )
         return [
             _json_text(record["data"]) or ""
@@ -162,7 +152,7 @@ class InteractionCRUD:
 
     async def count_rows(self, interaction_id: str) -> RowCount:
         """How many rows there are, and what tells whether one of them has been deleted since."""
-        there = _not_deleted(raw.c.is_deleted)
+        there = not_deleted(raw.c.is_deleted)
         query = select(
             func.count().label("stored"),
             func.count(case((there, 1))).label("total"),
@@ -178,8 +168,8 @@ class InteractionCRUD:
         for start in range(0, len(ids), 500):
             query = select(interactions.c.id).where(
                 interactions.c.id.in_(ids[start : start + 500]),
-                _not_deleted(interactions.c.is_deleted),
-                *([_IS_SHARED] if shared else []),
+                not_deleted(interactions.c.is_deleted),
+                *([IS_SHARED] if shared else []),
             )
             found.update(record["id"] for record in await self._gateway.fetch_all(query))
         return found
@@ -188,12 +178,12 @@ class InteractionCRUD:
         """The interactions that are not deleted, newest first."""
         rows = (
             select(func.count())
-            .where(raw.c.interaction_id == interactions.c.interaction_id, _not_deleted(raw.c.is_deleted))
+            .where(raw.c.interaction_id == interactions.c.interaction_id, not_deleted(raw.c.is_deleted))
             .scalar_subquery()
         )
         query = (
-            select(*_INTERACTION, _IS_SHARED.label("is_shared"), rows.label("row_count"))
-            .where(_not_deleted(interactions.c.is_deleted))
+            select(*_INTERACTION, IS_SHARED.label("is_shared"), rows.label("row_count"))
+            .where(not_deleted(interactions.c.is_deleted))
             .order_by(interactions.c.create_time.desc(), interactions.c.id.desc())
             .limit(limit)
         )
@@ -201,33 +191,6 @@ class InteractionCRUD:
             Listed(_interaction(record), bool(record["is_shared"]), record["row_count"])
             for record in await self._gateway.fetch_all(query)
         ]
-
-    async def share(self, interaction_id: str) -> bool:
-        """Let everybody who knows its id watch the interaction; whether that is new."""
-        interaction = await self.get_interaction(interaction_id)
-        if (
-            interaction is None
-            or interaction.is_deleted
-            or await self.get_shared_interaction(interaction_id) is not None
-        ):
-            return False
-        await self._gateway.transaction(lambda connection: insert_share(connection, interaction))
-        return True
-
-    async def unshare(self, interaction_id: str) -> bool:
-        """Take that back; whether it was shared."""
-        shared = await self.get_shared_interaction(interaction_id) is not None
-        values = {"is_deleted": True, "update_time": now()}
-        await self._gateway.execute(
-            update(shared_interactions).where(is_of(shared_interactions, interaction_id)).values(values)
-        )
-        return shared
-
-
-def is_of(table: Any, interaction_id: str) -> ColumnElement[bool]:
-    """The rows of a table that belong to an interaction."""
-    condition: ColumnElement[bool] = table.c.interaction_id == interaction_id
-    return condition
 
 
 def _comes_after(position: Position) -> ColumnElement[bool]:
@@ -256,36 +219,3 @@ def _json_text(value: Any) -> str | None:
 
 def _interaction(record: Record) -> Interaction:
     return Interaction(**{name: record[name] for name in Interaction.__slots__})
-
-
-def now() -> str:
-    """The time as XAgent writes it, in UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-async def insert_share(connection: Connection, interaction: Interaction) -> None:
-    """Share an interaction, or share it again, inside of a transaction."""
-    time = now()
-    await connection.execute(
-        update(shared_interactions)
-        .where(is_of(shared_interactions, interaction.interaction_id))
-        .values(is_deleted=False, update_time=time)
-    )
-    if await connection.fetch_one(
-        select(shared_interactions.c.id).where(is_of(shared_interactions, interaction.interaction_id))
-    ):
-        return
-    await connection.execute(
-        insert(shared_interactions).values(
-            interaction_id=interaction.interaction_id,
-            user_name=interaction.user_id,
-            create_time=time,
-            update_time=time,
-            description=interaction.description or "",
-            agent=interaction.agent or "",
-            mode=interaction.mode or "",
-            is_deleted=False,
-            star=0,
-            is_audit=False,
-        )
-    )

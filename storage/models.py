@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+def now() -> str:
+    """The time as XAgent writes it, in UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +66,46 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who may open the owner's view (table `users`)."""
+    """An author: may put recordings in, and open what is his (table `users`)."""
 
     user_id: str
     email: str
     name: str | None = None
     token: str | None = field(default=None, repr=False)
     available: bool | None = True
+    corporation: str | None = None
+    industry: str | None = None
+    position: str | None = None
+    create_time: str | None = None
+    update_time: str | None = None
     deleted: bool | None = None
+    is_beta: bool | None = False
+
+
+class Visibility(StrEnum):
+    """Who may watch a recording: its owner, who has its id or a link to it, or everybody, who finds it in the list."""
+
+    PRIVATE = "private"
+    UNLISTED = "unlisted"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class ShareLink:
+    """A secret token that lets who has it watch one recording (table `share_links`); the token itself isn't stored.
+
+    Times are in seconds since 1970. `views` counts a viewer once in half an hour.
+    """
+
+    id: int
+    interaction_id: str
+    user_id: str
+    label: str
+    created_at: float
+    expires_at: float | None
+    max_views: int | None
+    views: int
+    revoked_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -10,9 +11,10 @@ from databases.core import Connection
 from sqlalchemy import delete, func, insert, select, update
 
 from .database import Gateway, insert_many
-from .interactions import RUNNING, InteractionCRUD, insert_share, is_of, row_from
-from .models import Interaction, Recording, Row
-from .schema import interaction_parameters, interactions, raw, shared_interactions
+from .interactions import RUNNING, InteractionCRUD, row_from
+from .models import Interaction, Recording, Row, Visibility, now
+from .schema import interaction_parameters, interactions, is_of, not_deleted, raw, share_links, shared_interactions
+from .shares import write_visibility
 
 _ROW = [raw.c[name] for name in Row.__slots__]
 _INSERT_ROWS = 500  # in one statement: 9,500 values, where the drivers' limits begin at 32,766
@@ -44,14 +46,16 @@ class RecordingCRUD:
         self,
         recording: Recording,
         *,
-        shared: bool,
+        visibility: Visibility,
+        user_name: str | None = None,
         progress: Callable[[int], None] = lambda rows: None,
         before_commit: Callable[[], None] = lambda: None,
     ) -> None:
         """Store a recording's interaction and rows; its files are the caller's.
 
-        `progress` is told the number of rows that each statement has written. `before_commit` runs when everything is
-        written and nothing is yet visible to others; an error in it takes everything back. Raises `RecordingExists`.
+        `user_name` is who it is said to be from. `progress` is told how many rows each statement wrote. `before_commit`
+        runs when everything is written and nothing is yet visible to others; an error in it takes everything back.
+        Raises `RecordingExists`.
         """
         interaction = recording.interaction
         interaction_id = interaction.interaction_id
@@ -62,8 +66,7 @@ class RecordingCRUD:
             # Of a recording that was removed by other means a share may be left; this one isn't shared by it.
             await connection.execute(delete(shared_interactions).where(is_of(shared_interactions, interaction_id)))
             await connection.execute(insert(interactions).values(_values(interaction)))
-            if shared:
-                await insert_share(connection, interaction)
+            await write_visibility(connection, interaction, visibility, user_name)
             for rows in _batches(recording.rows):
                 await insert_many(connection, raw, [_values(row) for row in rows])
                 progress(len(rows))
@@ -88,6 +91,9 @@ class RecordingCRUD:
         """Remove an interaction, its rows and its shares for good; whether there was one. Files are the caller's."""
 
         async def remove(connection: Connection) -> bool:
+            # The links stay in their maker's list, but a recording of the same id would be another one.
+            of_it = update(share_links).where(is_of(share_links, interaction_id), share_links.c.revoked_at.is_(None))
+            await connection.execute(of_it.values(revoked_at=time.time()))
             for table in (raw, shared_interactions, interaction_parameters):
                 await connection.execute(delete(table).where(is_of(table, interaction_id)))
             there = select(interactions.c.id).where(is_of(interactions, interaction_id))
@@ -96,6 +102,40 @@ class RecordingCRUD:
             return found
 
         return await self._gateway.transaction(remove)
+
+    async def get_ready(self, user_id: str, new_id: str) -> str:
+        """The id of the user's interaction that is `ready` for a run; where there is none, one is made as `new_id`."""
+
+        async def find(connection: Connection) -> str:
+            ready = select(interactions.c.interaction_id).where(
+                interactions.c.user_id == user_id,
+                interactions.c.status == "ready",
+                not_deleted(interactions.c.is_deleted),
+            )
+            if record := await connection.fetch_one(ready.order_by(interactions.c.id).limit(1)):
+                return str(record["interaction_id"])
+            made = Interaction(new_id, user_id, now(), now(), "XAgent", "", "", "", "[]", "ready", "ready...", "-1")
+            await connection.execute(insert(interactions).values(_values(made)))
+            return new_id
+
+        return await self._gateway.transaction(find)
+
+    async def has_finished(self, interaction_id: str) -> bool:
+        """Whether one of its rows says that the run has finished."""
+        query = select(raw.c.id).where(
+            is_of(raw, interaction_id), raw.c.status == "finished", not_deleted(raw.c.is_deleted)
+        )
+        return await self._gateway.fetch_one(query.limit(1)) is not None
+
+    async def set_description(self, interaction_id: str, description: str) -> None:
+        """Change what a recording is said to be about, also where it is shared."""
+
+        async def change(connection: Connection) -> None:
+            for table in (interactions, shared_interactions):
+                values = {"description": description, "update_time": now()}
+                await connection.execute(update(table).where(is_of(table, interaction_id)).values(values))
+
+        await self._gateway.transaction(change)
 
     async def append_row(self, row: Row, *, before_commit: Callable[[], Awaitable[None]] | None = None) -> int:
         """Add a row behind all others of its run, and return the `step` that it got. Raises `RunEnded`.

@@ -1,11 +1,26 @@
-"""The tables: XAgent's, column for column, so that an existing XAgent database serves as it is."""
+"""The tables: XAgent's, column for column, so that an existing XAgent database serves as it is; ours beside them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from databases.core import Connection
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, String, Table, Text, false, text, true
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+    func,
+    text,
+    true,
+)
 from sqlalchemy.dialects.mysql import TINYINT
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -160,6 +175,47 @@ users = Table(
     Index("email", "email", unique=True),
     sqlite_autoincrement=True,
 )
+
+share_links = Table(
+    "share_links",
+    metadata,
+    _id(),
+    _string("token_hash", 64, nullable=False),
+    _string("interaction_id", nullable=False),
+    _string("user_id", nullable=False),
+    _string("label", nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("max_views", Integer),
+    Column("views", Integer, nullable=False),
+    Column("revoked_at", Double),
+    Index("ix_share_links_token_hash", "token_hash", unique=True),
+    Index("ix_share_links_interaction_id", "interaction_id"),
+    Index("ix_share_links_user_id", "user_id"),
+    sqlite_autoincrement=True,
+)
+
+share_link_views = Table(
+    "share_link_views",
+    metadata,
+    _id(),
+    Column("link_id", Integer, nullable=False),
+    _string("viewer", 64, nullable=False),
+    Column("viewed_at", Double, nullable=False),
+    Index("ix_share_link_views_viewer", "link_id", "viewer", unique=True),
+    sqlite_autoincrement=True,
+)
+
+
+def is_of(table: Table, interaction_id: str) -> ColumnElement[bool]:
+    """The rows of a table that belong to an interaction."""
+    condition: ColumnElement[bool] = table.c.interaction_id == interaction_id
+    return condition
+
+
+def not_deleted(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """That a flag isn't set: XAgent leaves NULL where it never was."""
+    return func.coalesce(column, False).is_(False)
 
 
 async def create_tables(gateway: Gateway) -> list[str]:

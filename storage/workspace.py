@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -14,7 +14,7 @@ from .models import Interaction
 
 _ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 _PREFIX = ".workspace-"
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def is_safe_id(interaction_id: str) -> bool:
@@ -69,9 +69,29 @@ class Workspace:
         """Write files into the workspace, one after the other. Raises `OSError`; `ValueError` before any is written."""
         _write(self.root, files)
 
-    def stage(self, files: Mapping[str, bytes]) -> StagedFiles:
-        """Write `files` beside the workspace, to be moved there whole by `commit`. Raises `OSError`, `ValueError`."""
+    def stage(self, files: Mapping[str, bytes] | Callable[[Path], None]) -> StagedFiles:
+        """Write files beside the workspace, to be moved there whole by `commit`. Raises `OSError`, `ValueError`.
+
+        `files` may also be a function that writes them below the folder that it is given.
+        """
         return StagedFiles(self.root, files)
+
+    def list_files(self) -> dict[str, Path]:
+        """The regular files inside the workspace by their paths in it, with `/` between the parts, in order.
+
+        One whose name is no text isn't among them.
+        """
+        root = self.root.resolve()
+        paths = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+        names = {path.relative_to(root).as_posix(): path for path in sorted(paths)}
+        return {name: path for name, path in names.items() if _is_text(name)}
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _inside(root: Path, name: str) -> Path:
@@ -99,7 +119,7 @@ class StagedFiles:
     succeed. Names are relative paths with `/` between their parts; `ValueError` for one that leads out.
     """
 
-    def __init__(self, root: Path, files: Mapping[str, bytes]) -> None:
+    def __init__(self, root: Path, files: Mapping[str, bytes] | Callable[[Path], None]) -> None:
         self._root = root
         self._staged: Path | None = None
         self._committed = False
@@ -108,7 +128,10 @@ class StagedFiles:
         root.parent.mkdir(parents=True, exist_ok=True)
         self._staged = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root.parent))
         try:
-            _write(self._staged, files)
+            if isinstance(files, Mapping):
+                _write(self._staged, files)
+            else:
+                files(self._staged)
             self._staged.chmod(0o755)  # mkdtemp lets nobody else in; a server of another user must read it
         except BaseException:
             self.__exit__(None)
@@ -128,7 +151,9 @@ class StagedFiles:
 
     def commit(self) -> None:
         """Put the files in place of what may lie there. It can only be a remainder of an import that was killed."""
-        if self._staged is not None:
+        if self._staged is None:
+            shutil.rmtree(self._root, ignore_errors=True)
+        else:
             self._staged.stat()  # it is gone where the import was cancelled: nothing may be put in its place then
             shutil.rmtree(self._root, ignore_errors=True)
             self._staged.rename(self._root)

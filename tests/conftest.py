@@ -13,6 +13,7 @@ from storage.database import Gateway, open_database
 from storage.interactions import InteractionCRUD
 from storage.recordings import RecordingCRUD
 from storage.schema import create_tables
+from storage.shares import ShareCRUD
 
 # A busy machine is no error.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,6 +42,11 @@ async def gateway(database: databases.Database) -> AsyncIterator[Gateway]:
 @pytest.fixture
 def interactions(gateway: Gateway) -> InteractionCRUD:
     return InteractionCRUD(gateway)
+
+
+@pytest.fixture
+def shares(gateway: Gateway) -> ShareCRUD:
+    return ShareCRUD(gateway)
 
 
 @pytest.fixture

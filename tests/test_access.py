@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import insert
@@ -11,11 +12,10 @@ from starlette.requests import HTTPConnection
 from share.access import NOT_FOUND, RUNNING, Access, Visitor, XAgentWebSocketConnectError
 from share.settings import XAgentServerEnv
 from storage.database import Gateway
-from storage.interactions import InteractionCRUD
-from storage.models import Interaction, Recording, Row
+from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD
 from storage.schema import users
-from storage.users import UserCRUD
+from storage.shares import ShareCRUD
 
 NOBODY = Visitor("", "", None)
 OWNER = Visitor("owner", "secret", None)
@@ -35,8 +35,11 @@ async def stored(gateway: Gateway) -> Gateway:
         ("others", "busy", {"status": "running"}, True),
     ):
         interaction = Interaction(name, user_id, **values)
-        await recordings.add_recording(Recording(interaction, [Row(f"{name}1", name)]), shared=shared)
-    await InteractionCRUD(gateway).unshare("unshared")
+        await recordings.add_recording(
+            Recording(interaction, [Row(f"{name}1", name)]),
+            visibility=Visibility.UNLISTED if shared else Visibility.PRIVATE,
+        )
+    await ShareCRUD(gateway).set_visibility("unshared", Visibility.PRIVATE)
     for user_id, values in (
         ("owner", {"token": "secret"}),
         ("busy", {"token": "secret"}),
@@ -50,11 +53,17 @@ async def stored(gateway: Gateway) -> Gateway:
     return gateway
 
 
+def connection(query: bytes, *headers: tuple[bytes, bytes]) -> HTTPConnection:
+    return HTTPConnection({"type": "websocket", "path": "/", "query_string": query, "headers": list(headers)})
+
+
 async def admit(
     gateway: Gateway, interaction_id: str, visitor: Visitor = NOBODY, *, as_owner: bool = False, **settings: Any
 ) -> Interaction:
-    access = Access(InteractionCRUD(gateway), UserCRUD(gateway), XAgentServerEnv(**settings))
-    return await access.admit(interaction_id, visitor, as_owner=as_owner)
+    query = urlencode({"user_id": visitor.user_id, "token": visitor.token}, errors="surrogatepass").encode()
+    headers = [] if visitor.origin is None else [(b"origin", visitor.origin.encode())]
+    access = Access(gateway, XAgentServerEnv(**settings))
+    return (await access.admit(interaction_id, connection(query, *headers), as_owner=as_owner)).interaction
 
 
 async def refusal(*args: Any, **kwargs: Any) -> XAgentWebSocketConnectError:
@@ -225,10 +234,6 @@ async def test_who_doesnt_know_the_token_isnt_told_whether_a_user_has_a_run_goin
 
 
 # Visitors
-
-
-def connection(query: bytes, *headers: tuple[bytes, bytes]) -> HTTPConnection:
-    return HTTPConnection({"type": "websocket", "path": "/", "query_string": query, "headers": list(headers)})
 
 
 @pytest.mark.parametrize(

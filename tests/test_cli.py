@@ -100,7 +100,7 @@ def test_help_lists_the_commands_however_it_is_started(tmp_path: Path, program: 
     done = run("--help", folder=tmp_path, program=program)
     assert done.returncode == 0
     assert "Usage: replay-share" in done.stdout
-    for command in ("import", "list", "delete", "share", "unshare", "watch", "serve"):
+    for command in ("import", "list", "delete", "share", "unshare", "watch", "serve", "record", "user"):
         assert f"\n  {command} " in done.stdout
     assert list(tmp_path.iterdir()) == [], "asking for help makes nothing"
 

@@ -18,7 +18,7 @@ from share.frames import PAGE_ROWS, FrameCache
 from storage import schema
 from storage.database import Gateway
 from storage.interactions import InteractionCRUD
-from storage.models import Interaction, Recording, Row
+from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD
 from tests.asgi import CountingGateway, row, rows, tasks_named
 from tests.fake_clock import until
@@ -46,7 +46,7 @@ def feeds(interactions: InteractionCRUD, cache: FrameCache, monkeypatch: pytest.
 
 async def store(gateway: Gateway, *stored: Row, status: str = "finished", name: str = "run") -> Interaction:
     interaction = Interaction(name, "author", create_time="2023-11-17 10:00:00", status=status)
-    await RecordingCRUD(gateway).add_recording(Recording(interaction, stored), shared=True)
+    await RecordingCRUD(gateway).add_recording(Recording(interaction, stored), visibility=Visibility.UNLISTED)
     return await find(gateway, name)
 
 

@@ -15,6 +15,7 @@ from share.access import NOT_FOUND
 from share.formats import read_recording
 from share.importing import store_recording
 from storage.database import Gateway
+from storage.models import Visibility
 from storage.recordings import RecordingCRUD
 from tests.asgi import Server, Viewer
 
@@ -50,7 +51,12 @@ async def server(gateway: Gateway, tmp_path: Path) -> Server:
     server = Server(gateway, tmp_path, pause_seconds=(0.1, 0.1))
     for name, shared in {"short": True, "edge": True, "running": False}.items():
         recording = read_recording(GOLDEN / f"{name}.recording.json")
-        assert await store_recording(RecordingCRUD(gateway), tmp_path, recording, shared=shared)
+        assert await store_recording(
+            RecordingCRUD(gateway),
+            tmp_path,
+            recording,
+            visibility=Visibility.UNLISTED if shared else Visibility.PRIVATE,
+        )
     return server
 
 

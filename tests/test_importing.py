@@ -16,7 +16,7 @@ from share.formats import read_recording
 from share.importing import ImportRefused, store_recording
 from storage.database import DatabaseError, Gateway
 from storage.interactions import InteractionCRUD
-from storage.models import Interaction, Recording, Row
+from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD
 from storage.workspace import Workspace, record_directory
 
@@ -48,7 +48,9 @@ async def test_rows_share_and_files_are_stored(
     base_dir: Path, interactions: InteractionCRUD, recordings: RecordingCRUD
 ) -> None:
     progress: list[int] = []
-    assert await store_recording(recordings, base_dir, RECORDING, shared=True, progress=progress.append)
+    assert await store_recording(
+        recordings, base_dir, RECORDING, visibility=Visibility.UNLISTED, progress=progress.append
+    )
     assert sum(progress) == 2
     assert await recordings.holds(RECORDING)
     assert await interactions.get_shared_interaction("run")
@@ -59,16 +61,16 @@ async def test_rows_share_and_files_are_stored(
 async def test_what_is_private_is_not_shared(
     base_dir: Path, interactions: InteractionCRUD, recordings: RecordingCRUD
 ) -> None:
-    assert await store_recording(recordings, base_dir, RECORDING, shared=False)
+    assert await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.PRIVATE)
     assert await interactions.get_shared_interaction("run") is None
 
 
 @pytest.mark.parametrize("file", sorted([*DATA.glob("golden/*.recording.json"), *DATA.glob("swe-agent/*.traj")]))
 async def test_recorded_runs_are_stored_once(file: Path, base_dir: Path, recordings: RecordingCRUD) -> None:
     recording = read_recording(file)
-    assert await store_recording(recordings, base_dir, recording, shared=True) is True
+    assert await store_recording(recordings, base_dir, recording, visibility=Visibility.UNLISTED) is True
     before = files(base_dir)
-    assert await store_recording(recordings, base_dir, recording, shared=True) is False
+    assert await store_recording(recordings, base_dir, recording, visibility=Visibility.UNLISTED) is False
     assert files(base_dir) == before
     assert await recordings.holds(recording)
     workspace = Workspace(record_directory(base_dir, recording.interaction))
@@ -81,8 +83,8 @@ async def test_a_trajectory_whose_file_was_copied_is_stored_once(
 ) -> None:
     original = next(DATA.glob("swe-agent/*simple.traj"))
     copied = Path(shutil.copyfile(original, tmp_path / "copy.traj"))
-    assert await store_recording(recordings, base_dir, read_recording(original), shared=True) is True
-    assert await store_recording(recordings, base_dir, read_recording(copied), shared=True) is False
+    assert await store_recording(recordings, base_dir, read_recording(original), visibility=Visibility.UNLISTED) is True
+    assert await store_recording(recordings, base_dir, read_recording(copied), visibility=Visibility.UNLISTED) is False
 
 
 @pytest.mark.parametrize(
@@ -97,10 +99,10 @@ async def test_a_trajectory_whose_file_was_copied_is_stored_once(
 async def test_what_differs_from_what_is_stored_is_refused_and_nothing_changes(
     other: Recording, gateway: Gateway, base_dir: Path, interactions: InteractionCRUD, recordings: RecordingCRUD
 ) -> None:
-    await store_recording(recordings, base_dir, RECORDING, shared=False)
+    await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.PRIVATE)
     before = files(base_dir)
     with pytest.raises(ImportRefused, match="nothing was changed"):
-        await store_recording(recordings, base_dir, other, shared=True)
+        await store_recording(recordings, base_dir, other, visibility=Visibility.UNLISTED)
     assert await recordings.holds(RECORDING)
     assert await rows(gateway) == 2
     assert await interactions.get_shared_interaction("run") is None
@@ -110,27 +112,30 @@ async def test_what_differs_from_what_is_stored_is_refused_and_nothing_changes(
 
 
 async def test_a_refused_import_leaves_no_folder_behind(base_dir: Path, recordings: RecordingCRUD) -> None:
-    await store_recording(recordings, base_dir, RECORDING, shared=False)
+    await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.PRIVATE)
     before = files(base_dir)
     other = Recording(replace(RUN, interaction_id="other"), [Row("n1", "other")], {"b": b"new"})
     with pytest.raises(ImportRefused):
-        await store_recording(recordings, base_dir, other, shared=False)
+        await store_recording(recordings, base_dir, other, visibility=Visibility.PRIVATE)
     assert files(base_dir) == before
 
 
 async def test_a_refusal_says_whose_rows_are_in_the_way(base_dir: Path, recordings: RecordingCRUD) -> None:
-    await store_recording(recordings, base_dir, RECORDING, shared=False)
+    await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.PRIVATE)
     other = Recording(replace(RUN, interaction_id="other"), [Row("n1", "other")])
     with pytest.raises(ImportRefused) as refusal:
-        await store_recording(recordings, base_dir, other, shared=False)
+        await store_recording(recordings, base_dir, other, visibility=Visibility.PRIVATE)
     assert "delete other" not in str(refusal.value)  # there is no such recording, and deleting it makes no room
 
 
 async def test_the_same_rows_with_other_files_are_another_recording(base_dir: Path, recordings: RecordingCRUD) -> None:
-    await store_recording(recordings, base_dir, RECORDING, shared=False)
+    await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.PRIVATE)
     with pytest.raises(ImportRefused):
         await store_recording(
-            recordings, base_dir, replace(RECORDING, workspace={"a/figure.png": b"other"}), shared=False
+            recordings,
+            base_dir,
+            replace(RECORDING, workspace={"a/figure.png": b"other"}),
+            visibility=Visibility.PRIVATE,
         )
 
 
@@ -141,10 +146,10 @@ async def test_an_error_of_the_callers_takes_everything_back(
         raise KeyError(rows)
 
     with pytest.raises(KeyError):
-        await store_recording(recordings, base_dir, RECORDING, shared=True, progress=interrupt)
+        await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.UNLISTED, progress=interrupt)
     assert await rows(gateway) == 0
     assert not [name for name in files(base_dir) if not name.endswith("/")]
-    assert await store_recording(recordings, base_dir, RECORDING, shared=True)
+    assert await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.UNLISTED)
 
 
 async def test_files_that_cant_be_put_in_place_take_the_rows_back(
@@ -154,7 +159,7 @@ async def test_files_that_cant_be_put_in_place_take_the_rows_back(
     root.parent.mkdir(parents=True)
     root.write_bytes(b"a file in the place of the folder")
     with pytest.raises(OSError):
-        await store_recording(recordings, base_dir, RECORDING, shared=True)
+        await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.UNLISTED)
     assert await rows(gateway) == 0
     assert await interactions.get_interaction("run") is None
     assert root.read_bytes() == b"a file in the place of the folder"
@@ -166,7 +171,7 @@ async def test_a_base_dir_that_cant_be_written_is_an_os_error(
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
-        await store_recording(recordings, tmp_path / "file", RECORDING, shared=True)
+        await store_recording(recordings, tmp_path / "file", RECORDING, visibility=Visibility.UNLISTED)
     assert await rows(gateway) == 0
 
 
@@ -178,7 +183,7 @@ async def test_a_failed_commit_leaves_no_files(
         sql.execute("CREATE TABLE child (id INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
         sql.execute("CREATE TRIGGER orphan AFTER INSERT ON raw BEGIN INSERT INTO child VALUES (NEW.id); END")
     with pytest.raises(DatabaseError, match="FOREIGN KEY"):
-        await store_recording(recordings, base_dir, RECORDING, shared=True)
+        await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.UNLISTED)
     assert await rows(gateway) == 0
     assert not [name for name in files(base_dir) if not name.endswith("/")]
 
@@ -187,7 +192,7 @@ async def test_a_remainder_of_an_import_that_was_killed_gives_way(base_dir: Path
     root = record_directory(base_dir, RUN) / "workspace"
     root.mkdir(parents=True)
     (root / "remainder").write_bytes(b"old")
-    await store_recording(recordings, base_dir, RECORDING, shared=True)
+    await store_recording(recordings, base_dir, RECORDING, visibility=Visibility.UNLISTED)
     assert [str(path.relative_to(root)) for path in sorted(root.rglob("*"))] == ["a", "a/figure.png"]
 
 
@@ -199,7 +204,7 @@ async def test_a_caller_who_leaves_at_any_moment_leaves_all_or_nothing(
         recording = Recording(
             replace(RUN, interaction_id=interaction_id), [Row(f"n{turns}", interaction_id)], {"file": b"content"}
         )
-        task = asyncio.create_task(store_recording(recordings, base_dir, recording, shared=True))
+        task = asyncio.create_task(store_recording(recordings, base_dir, recording, visibility=Visibility.UNLISTED))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
@@ -217,7 +222,7 @@ async def test_a_base_dir_may_be_written_in_any_way(
     change: Callable[[Path], Path], base_dir: Path, recordings: RecordingCRUD
 ) -> None:
     (base_dir / "sub").mkdir(parents=True)
-    assert await store_recording(recordings, change(base_dir), RECORDING, shared=True)
+    assert await store_recording(recordings, change(base_dir), RECORDING, visibility=Visibility.UNLISTED)
     assert Workspace(record_directory(change(base_dir), RUN)).read_file("a/figure.png", 100) == b"picture"
 
 
@@ -226,7 +231,9 @@ async def test_a_file_that_would_lie_outside_is_refused(
     name: str, gateway: Gateway, base_dir: Path, recordings: RecordingCRUD
 ) -> None:
     with pytest.raises(ValueError, match="expected a path inside the workspace"):
-        await store_recording(recordings, base_dir, replace(RECORDING, workspace={name: b"x"}), shared=True)
+        await store_recording(
+            recordings, base_dir, replace(RECORDING, workspace={name: b"x"}), visibility=Visibility.UNLISTED
+        )
     assert await rows(gateway) == 0
 
 
@@ -236,13 +243,15 @@ async def test_an_id_that_is_not_safe_is_refused(
 ) -> None:
     recording = replace(RECORDING, interaction=replace(RUN, interaction_id=interaction_id))
     with pytest.raises(ValueError, match="interaction id"):
-        await store_recording(recordings, base_dir, recording, shared=True)
+        await store_recording(recordings, base_dir, recording, visibility=Visibility.UNLISTED)
     assert not base_dir.exists()
     assert await rows(gateway) == 0
 
 
 async def test_two_who_import_the_same_at_once_store_it_once(base_dir: Path, recordings: RecordingCRUD) -> None:
-    imports: list[Any] = [store_recording(recordings, base_dir, RECORDING, shared=True) for _ in range(5)]
+    imports: list[Any] = [
+        store_recording(recordings, base_dir, RECORDING, visibility=Visibility.UNLISTED) for _ in range(5)
+    ]
     assert sorted(await asyncio.gather(*imports)) == [False] * 4 + [True]
     assert Workspace(record_directory(base_dir, RUN)).read_file("a/figure.png", 100) == b"picture"
     assert not list(base_dir.rglob(".workspace-*"))

@@ -17,9 +17,10 @@ import pytest
 from share.formats import read_recording
 from storage.database import DatabaseError, Gateway, open_database
 from storage.interactions import InteractionCRUD, Position
-from storage.models import Interaction, Recording, Row
+from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD, RecordingExists
 from storage.schema import create_tables
+from storage.shares import ShareCRUD
 
 Add = Callable[..., Coroutine[Any, Any, None]]
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -40,7 +41,8 @@ def rows_of(*steps: int | None, interaction_id: str = "run", **values: Any) -> l
 @pytest.fixture
 def add(recordings: RecordingCRUD) -> Add:
     async def add(*rows: Row, interaction: Interaction = RUN, shared: bool = True) -> None:
-        await recordings.add_recording(Recording(interaction, rows), shared=shared)
+        visibility = Visibility.UNLISTED if shared else Visibility.PRIVATE
+        await recordings.add_recording(Recording(interaction, rows), visibility=visibility)
 
     return add
 
@@ -173,7 +175,7 @@ async def test_a_json_column_is_text_also_where_sqlite_made_a_number_of_it(tmp_p
             table = xagent.execute("SELECT sql FROM sqlite_master WHERE name = 'raw'").fetchone()[0]
             xagent.execute("DROP TABLE raw")
             xagent.execute(re.sub(r"\bdata TEXT", "data JSON", table))
-        await recordings.add_recording(Recording(RUN, [Row("n", "run", data="12")]), shared=True)
+        await recordings.add_recording(Recording(RUN, [Row("n", "run", data="12")]), visibility=Visibility.UNLISTED)
         assert [row.data for row in await interactions.search_many_raws("run")] == ["12"]
 
 
@@ -193,7 +195,7 @@ async def test_the_outline_is_the_rows_without_their_content(
     name: str, interactions: InteractionCRUD, recordings: RecordingCRUD
 ) -> None:
     recording = read_recording(GOLDEN / f"{name}.recording.json")
-    await recordings.add_recording(recording, shared=True)
+    await recordings.add_recording(recording, visibility=Visibility.UNLISTED)
     interaction_id = recording.interaction.interaction_id
     rows = await interactions.search_many_raws(interaction_id, limit=1000)
     expected = [(row.id, row.step, row.status, row.current, row.create_time) for row in rows]
@@ -259,7 +261,7 @@ async def test_a_shared_interaction_is_one_that_is_shared_and_neither_is_deleted
 
 
 async def test_one_share_that_stands_is_enough(
-    sql: sqlite3.Connection, interactions: InteractionCRUD, add: Add
+    sql: sqlite3.Connection, interactions: InteractionCRUD, shares: ShareCRUD, add: Add
 ) -> None:
     await add()
     sql.execute(
@@ -269,7 +271,7 @@ async def test_one_share_that_stands_is_enough(
     )
     assert await interactions.get_shared_interaction("run")
     assert len(await interactions.list_interactions()) == 1
-    assert await interactions.unshare("run")
+    assert await shares.set_visibility("run", Visibility.PRIVATE)
     assert await interactions.get_shared_interaction("run") is None
 
 
@@ -318,12 +320,14 @@ async def test_a_user_is_running_whose_interaction_goes_on(
     assert await interactions.is_running("") is False
 
 
-async def test_the_list_has_the_newest_first_and_no_deleted_ones(interactions: InteractionCRUD, add: Add) -> None:
+async def test_the_list_has_the_newest_first_and_no_deleted_ones(
+    interactions: InteractionCRUD, shares: ShareCRUD, add: Add
+) -> None:
     for name, day, shared in (("a", "02", True), ("b", "03", False), ("c", "01", True), ("d", "03", True)):
         run = replace(RUN, interaction_id=name, create_time=f"2023-11-{day} 10:00:00")
         await add(Row(f"{name}1", name), Row(f"{name}2", name, is_deleted=True), interaction=run)
         if not shared:
-            await interactions.unshare(name)
+            await shares.set_visibility(name, Visibility.PRIVATE)
     await add(interaction=replace(RUN, interaction_id="e", is_deleted=True))
     listed = await interactions.list_interactions()
     assert [(each.interaction.interaction_id, each.is_shared, each.row_count) for each in listed] == [
@@ -345,7 +349,7 @@ async def test_a_recording_comes_out_as_it_went_in(
     recording = read_recording(GOLDEN / f"{name}.recording.json")
     interaction_id = recording.interaction.interaction_id
     assert not await recordings.holds(recording)
-    await recordings.add_recording(recording, shared=True)
+    await recordings.add_recording(recording, visibility=Visibility.UNLISTED)
     assert await recordings.holds(recording)
     assert replace(await interactions.get_shared_interaction(interaction_id), id=None) == recording.interaction
     rows = await interactions.search_many_raws(interaction_id, limit=1000)
@@ -355,7 +359,7 @@ async def test_a_recording_comes_out_as_it_went_in(
 async def test_many_rows_are_stored_in_batches_and_progress_is_told(recordings: RecordingCRUD) -> None:
     told: list[int] = []
     recording = Recording(RUN, rows_of(*range(1001)))
-    await recordings.add_recording(recording, shared=True, progress=told.append)
+    await recordings.add_recording(recording, visibility=Visibility.UNLISTED, progress=told.append)
     assert sum(told) == 1001
     assert len(told) > 1
     assert await recordings.holds(recording)
@@ -386,7 +390,9 @@ async def test_an_error_before_the_commit_takes_everything_back(
         raise OSError("no space left on device")
 
     with pytest.raises(OSError, match="no space left"):
-        await recordings.add_recording(Recording(RUN, rows_of(0, 1)), shared=True, before_commit=refuse)
+        await recordings.add_recording(
+            Recording(RUN, rows_of(0, 1)), visibility=Visibility.UNLISTED, before_commit=refuse
+        )
     assert seen_inside == [(0,)]
     for table in ("interactions", "raw", "shared_interactions"):
         assert sql.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
@@ -400,7 +406,7 @@ async def test_an_error_of_progress_takes_everything_back(
         raise KeyError(rows)
 
     with pytest.raises(KeyError):
-        await recordings.add_recording(Recording(RUN, rows_of(0)), shared=True, progress=interrupt)
+        await recordings.add_recording(Recording(RUN, rows_of(0)), visibility=Visibility.UNLISTED, progress=interrupt)
     assert await interactions.get_interaction("run") is None
 
 
@@ -409,7 +415,7 @@ async def test_a_row_that_cant_be_stored_takes_everything_back(
 ) -> None:
     twice = Recording(RUN, [Row("n", "run"), Row("n", "run")])
     with pytest.raises(DatabaseError, match="UNIQUE"):
-        await recordings.add_recording(twice, shared=True)
+        await recordings.add_recording(twice, visibility=Visibility.UNLISTED)
     assert await interactions.get_interaction("run") is None
 
 
@@ -497,36 +503,34 @@ async def test_a_deleted_interaction_leaves_nothing_behind(
     assert await recordings.delete_recording("run") is False
 
 
-async def test_to_share_is_to_share_once(sql: sqlite3.Connection, interactions: InteractionCRUD, add: Add) -> None:
+async def test_to_share_is_to_share_once(
+    sql: sqlite3.Connection, interactions: InteractionCRUD, shares: ShareCRUD, add: Add
+) -> None:
     await add(shared=False)
-    assert [await interactions.share("run") for _ in range(3)] == [True, False, False]
+    assert [await shares.set_visibility("run", Visibility.UNLISTED) for _ in range(3)] == [True, False, False]
     assert await interactions.get_shared_interaction("run")
-    assert [await interactions.unshare("run") for _ in range(3)] == [True, False, False]
+    assert [await shares.set_visibility("run", Visibility.PRIVATE) for _ in range(3)] == [True, False, False]
     assert await interactions.get_shared_interaction("run") is None
-    assert await interactions.share("run") is True
+    assert await shares.set_visibility("run", Visibility.UNLISTED) is True
     assert await interactions.get_shared_interaction("run")
     assert sql.execute("SELECT count(*) FROM shared_interactions").fetchone() == (1,)
 
 
-async def test_what_isnt_there_is_neither_shared_nor_unshared(
-    sql: sqlite3.Connection, interactions: InteractionCRUD
-) -> None:
-    assert await interactions.share("nobody") is False
-    assert await interactions.unshare("nobody") is False
+async def test_what_isnt_there_is_neither_shared_nor_unshared(sql: sqlite3.Connection, shares: ShareCRUD) -> None:
+    assert await shares.set_visibility("nobody", Visibility.UNLISTED) is False
+    assert await shares.set_visibility("nobody", Visibility.PRIVATE) is False
     assert sql.execute("SELECT count(*) FROM shared_interactions").fetchone() == (0,)
 
 
-async def test_a_deleted_interaction_is_not_shared_anew_each_time(interactions: InteractionCRUD, add: Add) -> None:
+async def test_a_deleted_interaction_is_not_shared_anew(sql: sqlite3.Connection, shares: ShareCRUD, add: Add) -> None:
     await add(interaction=replace(RUN, is_deleted=True), shared=False)
-    await interactions.share("run")
-    assert await interactions.share("run") is False
+    assert [await shares.set_visibility("run", Visibility.UNLISTED) for _ in range(2)] == [False, False]
+    assert sql.execute("SELECT count(*) FROM shared_interactions").fetchone() == (0,)
 
 
-async def test_two_who_share_at_once_share_once(
-    sql: sqlite3.Connection, interactions: InteractionCRUD, add: Add
-) -> None:
+async def test_two_who_share_at_once_share_once(sql: sqlite3.Connection, shares: ShareCRUD, add: Add) -> None:
     await add(shared=False)
-    await asyncio.gather(*(interactions.share("run") for _ in range(5)))
+    await asyncio.gather(*(shares.set_visibility("run", Visibility.UNLISTED) for _ in range(5)))
     assert sql.execute("SELECT count(*) FROM shared_interactions").fetchone() == (1,)
 
 

@@ -18,10 +18,14 @@ ALLOWED = {
     "storage.models": "",
     "storage.database": "",
     "storage.workspace": "models",
+    "storage.archive": "",
     "storage.schema": "database",
-    "storage.interactions": "models schema database",
+    "storage.shares": "database models schema",
+    "storage.links": "database models schema shares",
+    "storage.gallery": "database models schema shares",
+    "storage.interactions": "database models schema shares",
     "storage.users": "models schema database",
-    "storage.recordings": "models schema database interactions",
+    "storage.recordings": "database interactions models schema shares",
     "share.settings": "",
     "share.clock": "",
     "share.content": "",
@@ -34,40 +38,67 @@ ALLOWED = {
     "share.wire": "storage.models",
     "share.wire_v1": "storage.models content json_text timeline wire",
     "share.swe_agent": "",
-    "share.formats": "storage.models swe_agent",
-    "share.importing": "storage.models storage.recordings storage.workspace",
+    "share.json_split": "",
+    "share.recording_json": "storage.models json_text",
+    "share.recording_parts": "storage.models json_split recording_json",
+    "share.formats": "storage.models recording_json swe_agent",
+    "share.importing": "storage.archive storage.models storage.recordings storage.workspace",
     "share.recorder": "storage.database storage.interactions storage.models storage.recordings storage.workspace wire",
     "share.json_lines": "recorder wire",
-    "share.access": "storage.interactions storage.models storage.users storage.workspace settings",
-    "share.revocation": "storage.interactions storage.models",
+    "share.access": "storage.database storage.interactions storage.links storage.models storage.users storage.workspace"
+    " settings",
+    "share.revocation": "storage.interactions storage.links access",
     "share.recording": "storage.interactions storage.models storage.workspace content logs wire",
     "share.playback": "storage.models clock recording timeline",
     "share.outline": "storage.interactions storage.models timeline",
     "share.feed": "storage.interactions storage.models frames outline wire wire_v1",
     "share.replay": "clock feed timeline wire_v1",
-    "share.endpoint": "storage.interactions storage.models storage.workspace"
+    "share.endpoint": "storage.interactions storage.links storage.models storage.workspace"
     " access channel clock feed logs playback recording revocation settings wire",
     "share.endpoint_v1": "access channel endpoint feed replay wire wire_v1",
-    "share.content_routes": "storage.models storage.workspace access endpoint",
-    "share.routing": "storage storage.database storage.interactions storage.schema storage.users"
-    " access clock content_routes endpoint endpoint_v1 feed frames revocation settings wire_v1",
-    "share.application": "storage.database storage.interactions storage.schema clock logs routing settings",
+    "share.body": "",
+    "share.problems": "",
+    "share.media": "wire",
+    "share.openapi": "",
+    "share.uploads": "storage.archive storage.links storage.models json_split recording_json recording_parts settings",
+    "share.services": "storage.database storage.gallery storage.interactions storage.links storage.models"
+    " storage.recordings storage.shares storage.users storage.workspace access settings uploads",
+    "share.export": "storage.interactions storage.models storage.workspace"
+    " access json_text recording_json services wire",
+    "share.api": "storage.archive storage.database storage.models storage.workspace"
+    " access body media problems services uploads",
+    "share.api_content": "storage.workspace access api export feed media problems services wire_v1",
+    "share.api_links": "storage.models api media problems services",
+    "share.api_recordings": "storage.gallery storage.interactions storage.models"
+    " api api_links body importing media problems services timeline uploads wire",
+    "share.xagent_form": "storage.models storage.users storage.workspace media services",
+    "share.xagent_files": "storage.workspace media wire xagent_form",
+    "share.xagent": "storage.archive storage.database storage.gallery storage.models storage.users"
+    " body importing services uploads wire xagent_files xagent_form",
+    "share.pages": "storage.database storage.models access logs media openapi services",
+    "share.routing": "storage.database storage.schema access api api_content api_links api_recordings clock endpoint"
+    " endpoint_v1 feed frames pages revocation services settings wire_v1 xagent",
+    "share.application": "storage.database storage.interactions storage.schema storage.users"
+    " clock logs routing settings",
     "share.serving": "application logs settings wire",
     "share.render": "logs",
     "share.watch": "client logs render",
     "share.cli_store": "storage.database storage.interactions storage.models storage.recordings storage.schema"
-    " storage.workspace application formats importing logs settings",
+    " storage.shares storage.workspace application formats importing logs recording_json settings",
     "share.cli_live": "storage.database storage.schema storage.recordings storage.workspace access application"
     " cli_store client json_lines recorder render routing serving settings watch",
-    "share.cli": "cli_live cli_store serving settings watch",
+    "share.cli_users": "storage.users cli_store logs settings",
+    "share.cli": "cli_live cli_store cli_users settings",
     "share": "access application client endpoint recorder routing settings",
     "share.__main__": "cli",
     "app": "share share.logs storage.database",
 }
 
-SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "swe_agent", "render", "watch", "client"}
+SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "recording_json", "recording_parts", "swe_agent", "render"}
+SPEAK_JSON |= {"watch", "client", "api", "xagent_files", "storage.gallery"}
 PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
-PURE += ("share.formats", "share.swe_agent", "storage.models")
+PURE += ("share.formats", "share.swe_agent", "share.json_split", "share.recording_json", "share.recording_parts")
+PURE += ("storage.models",)
 NOT_PURE = {"asyncio", "time", "threading", "concurrent", "starlette", "databases", "sqlalchemy", "sqlite3", "socket"}
 
 

@@ -21,9 +21,9 @@ from share.access import NOT_FOUND, RUNNING
 from share.wire_v1 import encode_row
 from storage import schema
 from storage.database import Gateway
-from storage.interactions import InteractionCRUD
-from storage.models import Interaction, Recording, Row
+from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD
+from storage.shares import ShareCRUD
 from tests.asgi import CountingGateway, ModelClient, Server, Viewer, connect, row, start, tasks_named
 from tests.fake_clock import until
 from tests.test_endpoint import AUTHOR, CONNECTED, TOKEN, add_user, errors, with_settings
@@ -937,7 +937,7 @@ async def test_an_epoch_changes_with_a_recording_that_is_deleted_and_imported_ag
         epoch = await epoch_of(server)
         run = Interaction("run", "author", create_time="2023-11-17", status="finished")
         await RecordingCRUD(gateway).delete_recording("run")
-        await RecordingCRUD(gateway).add_recording(Recording(run, timed(*RECORDED)), shared=True)
+        await RecordingCRUD(gateway).add_recording(Recording(run, timed(*RECORDED)), visibility=Visibility.UNLISTED)
         async with watch(server, rows=[{"at": 0}] * 3) as client:
             assert client.hello["epoch"] != epoch
             assert (await client.ask("shared", offset=3, epoch=epoch))["recovered"] is False
@@ -1128,7 +1128,7 @@ async def seconds_until_revoked(viewer: Viewer) -> float:
 
 
 async def unshare(gateway: Gateway) -> None:
-    await InteractionCRUD(gateway).unshare("run")
+    await ShareCRUD(gateway).set_visibility("run", Visibility.PRIVATE)
 
 
 async def delete(gateway: Gateway) -> None:
@@ -1288,7 +1288,7 @@ async def test_the_token_stands_in_no_log(server: Server, caplog: pytest.LogCapt
 async def test_a_share_added_again_lets_viewers_in_again(server: Server, gateway: CountingGateway) -> None:
     await unshare(gateway)
     assert (await refusal(server, "/ws/share/run"))[1] == 4504
-    await InteractionCRUD(gateway).share("run")
+    await ShareCRUD(gateway).set_visibility("run", Visibility.UNLISTED)
     async with watch(server) as client:
         await client.ask("shared")
         await finish(server, client)

@@ -23,6 +23,7 @@ from share import Recorder
 from share.client import ReplayClient, ReplayError
 from share.formats import read_recording
 from storage.database import Gateway, open_database
+from storage.models import Visibility
 from storage.recordings import RecordingCRUD
 from tests.server import (
     PATIENCE_SECONDS,
@@ -593,7 +594,7 @@ async def put_another_in_its_place(folder: Path, database: databases.Database, r
     gateway = Gateway(database)
     recordings = RecordingCRUD(gateway)
     assert await recordings.delete_recording(interaction_id)
-    await recordings.add_recording(read_recording(file), shared=True)
+    await recordings.add_recording(read_recording(file), visibility=Visibility.UNLISTED)
     await gateway.drain()
 
 

@@ -26,6 +26,8 @@ def value(variable: str, text: str) -> Any:
     return getattr(load(**{variable: text}), variable.removeprefix("SHARE_").lower())
 
 
+UPLOAD_LIMITS = [variable for variable in VARIABLES if re.fullmatch("SHARE_MAX_(UPLOAD|ROW|UNPACK).*", variable)]
+
 GOOD: list[tuple[str, str, Any]] = [
     ("SHARE_BASE_DIR", "/srv/replay share", Path("/srv/replay share")),
     ("SHARE_BASE_DIR", "~/replays", Path.home() / "replays"),
@@ -59,6 +61,11 @@ GOOD: list[tuple[str, str, Any]] = [
     ("SHARE_SEND_TIMEOUT_SECONDS", "1e2", 100),
     ("SHARE_CACHE_BYTES", "0", 0),
     ("SHARE_CACHE_BYTES", "1099511627776", 2**40),
+    *[(variable, "1", 1) for variable in UPLOAD_LIMITS],
+    ("SHARE_MAX_UPLOAD_BYTES", "1099511627776", 2**40),
+    ("SHARE_MAX_UPLOAD_ROWS", "2147483648", 2**31),
+    ("SHARE_MAX_UPLOAD_FILES", "0", 0),
+    ("SHARE_MAX_UNPACKED_BYTES", "0", 0),
     ("SHARE_LOG_LEVEL", "debug", "DEBUG"),
     ("SHARE_LOG_LEVEL", "Error", "ERROR"),
 ]
@@ -79,6 +86,9 @@ BAD = [
     ("SHARE_ALLOWED_ORIGINS", "https://*.example.com", "* or a list of origins"),
     *[("SHARE_SEND_TIMEOUT_SECONDS", text, "above 0, at most 86400") for text in ("0", "none", "-0.0")],
     *[("SHARE_CACHE_BYTES", text, "a whole number from 0 to") for text in ("-1", "64MiB", "1099511627777")],
+    *[(variable, text, "a whole number from") for variable in UPLOAD_LIMITS for text in ("-1", "1e6", "9999999999999")],
+    *[("SHARE_MAX_UPLOAD_BYTES", text, "a whole number from 1 to 1099511627776") for text in ("0", "1099511627777")],
+    ("SHARE_MAX_UPLOAD_ROWS", "0", "a whole number from 1 to 2147483648"),
     *[("SHARE_LOG_LEVEL", text, "DEBUG, INFO, WARNING or ERROR") for text in ("verbose", "10", "TRACE", "NOTSET")],
 ]
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from share import Recorder
-from storage.database import open_database
+from storage.database import Gateway, open_database
+from storage.links import LinkCRUD
 from tests.server import (
     PATIENCE_SECONDS,
     Server,
@@ -464,3 +465,44 @@ def test_classic_pace_waits_whole_seconds(server: Server) -> None:
     began = time.monotonic()
     assert watch_piped(server, "slow", "--pace", "classic", "--speed", "100").returncode == 0
     assert time.monotonic() - began >= (ROWS - 1) * 0.01
+
+
+# Links
+
+
+@pytest.fixture(scope="module")
+def token(server: Server) -> str:
+    """A share link to the recording `quick` that takes one viewer."""
+
+    async def make() -> str:
+        async with open_database(f"sqlite:///{server.log_file.parent / 'data' / 'replay.db'}") as database:
+            gateway = Gateway(database)
+            _, token = await LinkCRUD(gateway).add_link("quick", "author", max_views=1)
+            await gateway.drain()
+            return token
+
+    return asyncio.run(make())
+
+
+@pytest.mark.parametrize("decoration", ["", "?a=b", "#step=3"])
+def test_a_link_says_which_recording_and_where_and_is_counted(server: Server, token: str, decoration: str) -> None:
+    folder = server.log_file.parent
+    watched = run_here("watch", f"{server.http_url}/s/{token}{decoration}", "--pace", "instant", folder=folder)
+    if decoration == "":
+        assert steps(watched.stdout) == list(range(1, ROWS + 1))
+    else:  # it takes one viewer, and each run of the command is a new one
+        assert (watched.returncode, watched.stdout) == (1, "")
+        assert "There is no such link" in watched.stderr
+
+
+def test_the_address_of_a_recording_will_do(server: Server) -> None:
+    folder = server.log_file.parent
+    watched = run_here("watch", f"{server.http_url}/r/quick", "--pace", "instant", folder=folder)
+    assert steps(watched.stdout) == list(range(1, ROWS + 1))
+
+
+@pytest.mark.parametrize("link", ["http://127.0.0.1/", "ftp://x/s/abc", "://", "http:///s/abc", "http://127.0.0.1/s/"])
+def test_what_is_no_link_is_an_error_in_a_line(server: Server, link: str) -> None:
+    watched = run_here("watch", link, folder=server.log_file.parent)
+    assert watched.returncode == 1
+    assert len(watched.stderr.splitlines()) == 1

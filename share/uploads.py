@@ -1,0 +1,200 @@
+"""Recordings out of the hands of strangers: read within limits, checked whole, and then stored whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import IO, Any
+
+from storage.archive import MAX_PART_BYTES, MAX_PATH_BYTES, Archive, ArchiveError, ArchiveLimits, ArchiveTooLarge
+from storage.links import is_token
+from storage.models import Recording
+
+from .json_split import Buffer, PartTooLarge, SplitError, elements, end_of, members, skip_space
+from .recording_json import RecordingError, one_line
+from .recording_parts import recording_from
+from .settings import XAgentServerEnv
+
+MAX_AT_ONCE = 2
+"""Uploads that are taken apart at the same time: each holds its rows in memory."""
+
+MAX_INTERACTION_BYTES = 1024 * 1024
+
+
+class UploadError(Exception):
+    """An upload that is refused: `status` is 400 or 413, the message says where, what was expected and what came."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Upload:
+    """What was uploaded: a recording, and the archive of its workspace, where that came as one."""
+
+    recording: Recording
+    archive: Archive | None = None
+
+
+class Uploads:
+    """Takes uploads apart, a few at a time, in threads. Its methods are safe to cancel and raise `UploadError`."""
+
+    def __init__(self, settings: XAgentServerEnv) -> None:
+        self._settings = settings
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._limits = ArchiveLimits(
+            files=settings.max_upload_files, unpacked_bytes=settings.max_unpacked_bytes, ratio=settings.max_unpack_ratio
+        )
+
+    async def read_document(self, file: IO[bytes], archive: IO[bytes] | None = None) -> Upload:
+        """A recording as one JSON document."""
+        return await self._read(self._document, file, archive)
+
+    async def read_lines(self, file: IO[bytes]) -> Upload:
+        """A recording as JSON lines: the first is the interaction, each of the others a row."""
+        return await self._read(self._lines, file)
+
+    async def read_parts(self, interaction: str, raws: str, archive: IO[bytes] | None) -> Upload:
+        """A recording whose interaction and rows came as texts of their own."""
+        return await self._read(self._parts, interaction.encode(errors="surrogatepass"), raws, archive)
+
+    async def _read(self, read: Any, *arguments: Any) -> Upload:
+        async with self._slots:
+            # Not cut off by a cancel: the files that the thread reads stay open until it is done with them.
+            work = asyncio.get_running_loop().run_in_executor(None, partial(self._refusing, read, *arguments))
+            try:
+                return await asyncio.shield(work)
+            finally:
+                while not work.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([work])
+                work.exception()  # is seen, also where nobody waits for it any more
+
+    def _refusing(self, read: Any, *arguments: Any) -> Upload:
+        try:
+            upload: Upload = read(*arguments)
+        except ArchiveTooLarge as error:
+            raise UploadError(413, str(error)) from None
+        except (RecordingError, SplitError, ArchiveError) as error:
+            raise UploadError(400, one_line(str(error))) from None
+        except UnicodeError:
+            raise UploadError(400, "expected text without lone surrogates") from None
+        self._check(upload.recording)
+        return upload
+
+    def _check(self, recording: Recording) -> None:
+        if is_token(recording.interaction.interaction_id):
+            raise UploadError(
+                400, "$.interaction.interaction_id: expected one that doesn't look like a share link's token"
+            )
+        if recording.interaction.is_deleted:
+            raise UploadError(400, "$.interaction.is_deleted: expected a recording that isn't deleted")
+        folders: set[str] = set()
+        for name in recording.workspace:
+            parts = name.split("/")
+            folders.update(accumulate(parts[:-1], "{}/{}".format))
+            if len(name.encode()) > MAX_PATH_BYTES or max(len(part.encode()) for part in parts) > MAX_PART_BYTES:
+                shown = one_line(name[:60])
+                raise UploadError(
+                    400, f"$.workspace: {shown}…: expected at most {MAX_PATH_BYTES} bytes, {MAX_PART_BYTES} a part"
+                )
+        most, most_bytes = 2 * self._settings.max_upload_files, self._settings.max_unpacked_bytes
+        if len(folders) > most:
+            raise UploadError(413, f"$.workspace: expected at most {most} folders, got {len(folders)}")
+        if sum(map(len, recording.workspace.values())) > most_bytes:
+            raise UploadError(413, f"$.workspace: expected at most {most_bytes} bytes of files, got more")
+
+    def _document(self, file: IO[bytes], archive: IO[bytes] | None) -> Upload:
+        with _mapped(file) as text:
+            parts = dict.fromkeys((b'"interaction"', b'"raws"', b'"workspace"'), (0, 0))
+            start = skip_space(text, 3 if text[:3] == b"\xef\xbb\xbf" else 0)
+            for key, value_start, value_end in members(text, start):
+                if parts.get(key, (0, 1)) != (0, 0):
+                    shown = one_line(key[:60].decode("utf-8", "replace"))
+                    raise UploadError(400, f"$: expected the keys interaction, raws, workspace, each once, got {shown}")
+                parts[key] = (value_start, value_end)
+                end = value_end
+            if parts[b'"interaction"'] == (0, 0) or parts[b'"raws"'] == (0, 0):
+                raise UploadError(400, "$: expected the keys interaction and raws")
+            if skip_space(text, skip_space(text, end) + 1) != len(text):
+                raise UploadError(400, "$: expected one JSON document, got more behind it")
+            (start, end), raws, (files_start, files_end) = parts.values()
+            workspace = text[files_start:files_end] if files_end else None
+            if workspace is not None and archive is not None:
+                raise UploadError(400, "$.workspace: expected the files here or in a zip, got both")
+            recording = self._recording(self._interaction(text, start, end), self._rows(text, raws[0]), workspace)
+        return self._with_archive(recording, archive)
+
+    def _parts(self, interaction: bytes, raws: str, archive: IO[bytes] | None) -> Upload:
+        text = raws.encode()
+        start = skip_space(text, 0)
+        if skip_space(text, end_of(text, start, len(text))) != len(text):
+            raise UploadError(400, "$.raws: expected a list of rows, got more behind it")
+        rows = self._rows(text, start)
+        return self._with_archive(self._recording(self._interaction(interaction, 0, len(interaction)), rows), archive)
+
+    def _lines(self, file: IO[bytes]) -> Upload:
+        interaction = file.readline(MAX_INTERACTION_BYTES + 1)
+        return Upload(self._recording(self._interaction(interaction, 0, len(interaction)), self._line_rows(file)))
+
+    def _recording(self, interaction: bytes, rows: Iterator[bytes], workspace: bytes | None = None) -> Recording:
+        try:
+            return recording_from(interaction, rows, workspace, self._settings.max_upload_files)
+        except PartTooLarge:
+            most = self._settings.max_upload_files
+            raise UploadError(413, f"$.workspace: expected at most {most} files, got more") from None
+
+    def _line_rows(self, file: IO[bytes]) -> Iterator[bytes]:
+        number = 0
+        while line := file.readline(self._settings.max_row_bytes + 2):
+            line = line.removesuffix(b"\n")
+            if line.strip():
+                yield self._row(number, line, 0, len(line))
+                number += 1
+
+    def _interaction(self, text: Buffer, start: int, end: int) -> bytes:
+        if end - start > MAX_INTERACTION_BYTES:
+            raise UploadError(413, f"$.interaction: expected at most {MAX_INTERACTION_BYTES} bytes, got more")
+        return text[start:end]
+
+    def _rows(self, text: Buffer, start: int) -> Iterator[bytes]:
+        number = -1
+        try:
+            for number, (row_start, row_end) in enumerate(elements(text, start, self._settings.max_row_bytes)):
+                yield self._row(number, text, row_start, row_end)
+        except PartTooLarge:
+            self._row(number + 1, text, 0, self._settings.max_row_bytes + 1)
+
+    def _row(self, number: int, text: Buffer, start: int, end: int) -> bytes:
+        if end - start > self._settings.max_row_bytes:
+            raise UploadError(
+                413, f"$.raws[{number}]: expected a row of at most {self._settings.max_row_bytes} bytes, got more"
+            )
+        if number >= self._settings.max_upload_rows:
+            raise UploadError(413, f"$.raws: expected at most {self._settings.max_upload_rows} rows, got more")
+        return text[start:end]
+
+    def _with_archive(self, recording: Recording, archive: IO[bytes] | None) -> Upload:
+        return Upload(recording, None if archive is None else Archive(archive, self._limits))
+
+
+class _mapped:
+    # The text of a file without its bytes being read into memory.
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __enter__(self) -> Buffer:
+        self._file.seek(0, 2)
+        if self._file.tell() == 0:
+            raise UploadError(400, "expected a recording, got nothing")
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._map
+
+    def __exit__(self, *rest: object) -> None:
+        self._map.close()
