@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from storage.archive import Archive
 from storage.models import Recording, Visibility
 from storage.recordings import RecordingCRUD, RecordingExists
 from storage.workspace import StagedFiles, Workspace, record_directory
+
+# What is told of files that somebody else removes at the same moment: mkdir, too, says of such a folder that it exists.
+_LOST = (FileNotFoundError, FileExistsError)
+_OVERTAKEN = "a recording of its id was stored or removed at the same moment, and nothing was changed: try again"
 
 
 class ImportRefused(Exception):
@@ -45,18 +50,25 @@ async def store_recording(
         files.commit()
 
     workspace = Workspace(record_directory(base_dir, recording.interaction))
-    with await _stage(workspace, recording.workspace if archive is None else archive.extract) as files:
+    try:
+        staged = await _stage(workspace, recording.workspace if archive is None else archive.extract)
+    except _LOST:
+        raise ImportRefused(_OVERTAKEN) from None
+    with staged as files:
         try:
             await recordings.add_recording(
                 recording, visibility=visibility, user_name=user_name, progress=check, before_commit=before_commit
             )
+        except _LOST:
+            raise ImportRefused(_OVERTAKEN) from None
         except asyncio.CancelledError:
             cancelled = True
             raise
         except RecordingExists as stored:
             same = archive is None and await recordings.holds(recording)
-            if same and await asyncio.to_thread(workspace.holds, recording.workspace):
-                return False
+            with suppress(*_LOST):
+                if same and await asyncio.to_thread(workspace.holds, recording.workspace):
+                    return False
             what = "its id" if stored.interaction_id == recording.interaction.interaction_id else "the same node_ids"
             raise ImportRefused(
                 f"another recording with {what} is stored, and nothing was changed; "
@@ -65,7 +77,7 @@ async def store_recording(
     return True
 
 
-async def _stage(workspace: Workspace, files: Mapping[str, bytes] | Callable[[Path], None]) -> StagedFiles:
+async def _stage(workspace: Workspace, files: Mapping[str, bytes] | Callable[[Path], list[str]]) -> StagedFiles:
     # Not a task, which would be cancelled itself where all are, at the end of the program.
     staging = asyncio.get_running_loop().run_in_executor(None, workspace.stage, files)
     try:

@@ -59,12 +59,11 @@ class Archive:
             raise ArchiveError(f"zip: expected a zip of the workspace's files, got: {error}") from None
         self._entries = self._checked(self._zip.infolist())
 
-    def names(self) -> list[str]:
-        """The paths of its files."""
-        return list(self._entries)
+    def extract(self, root: Path) -> list[str]:
+        """Write its files below `root` and return their paths in it. Raises `OSError`.
 
-    def extract(self, root: Path) -> None:
-        """Write its files below `root`. Stops at the limits, whatever sizes the archive states. Raises `OSError`."""
+        Stops at the limits, whatever sizes the archive states.
+        """
         left = min(self._limits.unpacked_bytes, max(self._limits.ratio * self._size_bytes, _RATIO_FROM_BYTES))
         for name, entry in self._entries.items():
             path = root / name
@@ -78,6 +77,7 @@ class Archive:
                             f"most {self._limits.ratio} times the size of the zip, got more"
                         )
                     target.write(chunk)
+        return list(self._entries)
 
     def _read(self, name: str, entry: zipfile.ZipInfo) -> Iterator[bytes]:
         unlimited, size = copy(entry), 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from .models import Interaction
 
 _ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 _PREFIX = ".workspace-"
+_TRIES = 20
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -69,10 +71,10 @@ class Workspace:
         """Write files into the workspace, one after the other. Raises `OSError`; `ValueError` before any is written."""
         _write(self.root, files)
 
-    def stage(self, files: Mapping[str, bytes] | Callable[[Path], None]) -> StagedFiles:
+    def stage(self, files: Mapping[str, bytes] | Callable[[Path], list[str]]) -> StagedFiles:
         """Write files beside the workspace, to be moved there whole by `commit`. Raises `OSError`, `ValueError`.
 
-        `files` may also be a function that writes them below the folder that it is given.
+        `files` may also be a function that writes them below the folder that it is given, and returns their names.
         """
         return StagedFiles(self.root, files)
 
@@ -119,9 +121,10 @@ class StagedFiles:
     succeed. Names are relative paths with `/` between their parts; `ValueError` for one that leads out.
     """
 
-    def __init__(self, root: Path, files: Mapping[str, bytes] | Callable[[Path], None]) -> None:
+    def __init__(self, root: Path, files: Mapping[str, bytes] | Callable[[Path], list[str]]) -> None:
         self._root = root
         self._staged: Path | None = None
+        self._names: list[str] = []
         self._committed = False
         if not files:
             return
@@ -130,8 +133,9 @@ class StagedFiles:
         try:
             if isinstance(files, Mapping):
                 _write(self._staged, files)
+                self._names = list(files)
             else:
-                files(self._staged)
+                self._names = files(self._staged)
             self._staged.chmod(0o755)  # mkdtemp lets nobody else in; a server of another user must read it
         except BaseException:
             self.__exit__(None)
@@ -154,7 +158,9 @@ class StagedFiles:
         if self._staged is None:
             shutil.rmtree(self._root, ignore_errors=True)
         else:
-            self._staged.stat()  # it is gone where the import was cancelled: nothing may be put in its place then
+            # Some are gone where the import was cancelled, or the run's folder removed: nothing is put in place then.
+            for name in self._names:
+                (self._staged / name).stat()
             shutil.rmtree(self._root, ignore_errors=True)
             self._staged.rename(self._root)
             self._staged, self._committed = None, True
@@ -164,5 +170,11 @@ class StagedFiles:
 
 def remove_records(directory: Path) -> None:
     """Remove a record directory with all that lies in it, if it is there. Raises `OSError`."""
-    if directory.exists():
-        shutil.rmtree(directory)
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            if directory.exists():
+                shutil.rmtree(directory)
+            return
+        except OSError as error:  # somebody else removes it, too, or puts a file in at this moment
+            if not tries_left or not (isinstance(error, FileNotFoundError) or error.errno == errno.ENOTEMPTY):
+                raise

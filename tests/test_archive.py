@@ -183,11 +183,6 @@ def test_no_file_can_be_executed_whatever_the_zip_says(base: Path) -> None:
     assert path.stat().st_mode & 0o7111 == 0
 
 
-def test_the_names_are_told_before_anything_is_unpacked() -> None:
-    content = make_zip(Entry(name=b"a/"), Entry(name=b"a/b.txt"), Entry(name=b"c.txt"))
-    assert Archive(io.BytesIO(content), LIMITS).names() == ["a/b.txt", "c.txt"]
-
-
 # Names
 
 
