@@ -95,18 +95,18 @@ class Uploads:
             )
         if recording.interaction.is_deleted:
             raise UploadError(400, "$.interaction.is_deleted: expected a recording that isn't deleted")
+        most, most_bytes = 2 * self._settings.max_upload_files, self._settings.max_unpacked_bytes
         folders: set[str] = set()
         for name in recording.workspace:
             parts = name.split("/")
-            folders.update(accumulate(parts[:-1], "{}/{}".format))
             if len(name.encode()) > MAX_PATH_BYTES or max(len(part.encode()) for part in parts) > MAX_PART_BYTES:
                 shown = one_line(name[:60])
                 raise UploadError(
                     400, f"$.workspace: {shown}…: expected at most {MAX_PATH_BYTES} bytes, {MAX_PART_BYTES} a part"
                 )
-        most, most_bytes = 2 * self._settings.max_upload_files, self._settings.max_unpacked_bytes
-        if len(folders) > most:
-            raise UploadError(413, f"$.workspace: expected at most {most} folders, got {len(folders)}")
+            folders.update(accumulate(parts[:-1], "{}/{}".format))
+            if len(folders) > most:
+                raise UploadError(413, f"$.workspace: expected at most {most} folders, got more")
         if sum(map(len, recording.workspace.values())) > most_bytes:
             raise UploadError(413, f"$.workspace: expected at most {most_bytes} bytes of files, got more")
 

@@ -46,8 +46,8 @@ class Form:
         """A field that has to be there."""
         value = self._fields.get(name)
         if isinstance(value, str):
-            if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-                self._error("string_unicode", name, "Input should be text without NUL and lone surrogates", None)
+            if "\0" in value:  # a lone surrogate can't be in it: it was UTF-8
+                self._error("string_unicode", name, "Input should be text without NUL", None)
                 return ""
             return value
         self._error("missing", name, "Field required", None)
