@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import re
 import shutil
 import tempfile
@@ -15,7 +17,7 @@ from .models import Interaction
 
 _ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
 _PREFIX = ".workspace-"
-_TRIES = 20
+_TRIES = 100
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -126,10 +128,10 @@ class StagedFiles:
         self._staged: Path | None = None
         self._names: list[str] = []
         self._committed = False
+        self._lock: int | None = None
         if not files:
             return
-        root.parent.mkdir(parents=True, exist_ok=True)
-        self._staged = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root.parent))
+        self._staged, self._lock = _make_folder(root.parent)
         try:
             if isinstance(files, Mapping):
                 _write(self._staged, files)
@@ -147,6 +149,7 @@ class StagedFiles:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._committed and kind is not None and issubclass(kind, Exception):
             shutil.rmtree(self._root, ignore_errors=True)
+        self._unlock()
         if self._staged is not None:
             shutil.rmtree(self._staged, ignore_errors=True)
             for folder in self._root.parents[:2]:  # the run's and the day's, where nothing else is in them
@@ -164,17 +167,65 @@ class StagedFiles:
             shutil.rmtree(self._root, ignore_errors=True)
             self._staged.rename(self._root)
             self._staged, self._committed = None, True
-            for remainder in self._root.parent.glob(f"{_PREFIX}*"):
-                shutil.rmtree(remainder, ignore_errors=True)
+            self._unlock()
+            _remove_remainders(self._root.parent)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _make_folder(parent: Path) -> tuple[Path, int]:
+    # Whoever is refused, or removes a recording of the same id, may remove the empty folder above at any moment.
+    for _ in range(_TRIES):
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        except (FileNotFoundError, FileExistsError):
+            continue
+        if (lock := _lock(folder)) is not None:
+            return folder, lock
+    raise FileNotFoundError(errno.ENOENT, "a folder that is removed again and again", str(parent))
+
+
+def _lock(folder: Path) -> int | None:
+    # Whoever writes into the folder has it locked; the lock goes with the process. None where another has it.
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), folder.stat()):
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _remove_remainders(directory: Path) -> None:
+    for remainder in directory.glob(f"{_PREFIX}*"):
+        if (lock := _lock(remainder)) is not None:
+            shutil.rmtree(remainder, ignore_errors=True)
+            os.close(lock)
 
 
 def remove_records(directory: Path) -> None:
-    """Remove a record directory with all that lies in it, if it is there. Raises `OSError`."""
-    for tries_left in reversed(range(_TRIES)):
-        try:
-            if directory.exists():
-                shutil.rmtree(directory)
-            return
-        except OSError as error:  # somebody else removes it, too, or puts a file in at this moment
-            if not tries_left or not (isinstance(error, FileNotFoundError) or error.errno == errno.ENOTEMPTY):
-                raise
+    """Remove what lies in a record directory, and the directory where that is all. Raises `OSError`.
+
+    What an upload of the same id is writing at this moment stays: it has a folder of its own, and may yet be refused.
+    """
+    if directory.is_symlink():
+        raise OSError(errno.ELOOP, "expected a folder, got a symbolic link", str(directory))
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.name.startswith(_PREFIX):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    _remove_remainders(directory)
+    with suppress(OSError):
+        directory.rmdir()

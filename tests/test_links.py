@@ -666,26 +666,32 @@ async def test_an_upload_that_is_overtaken_while_its_files_are_unpacked_is_a_con
     assert list(records.glob(f"*/{made}/.workspace-*")) == []
 
 
-async def test_an_upload_whose_place_is_cleared_while_its_files_are_unpacked_is_whole_or_refused(
-    servers: tuple[Api, Server],
+@pytest.mark.parametrize("count", [1, 4])
+async def test_who_uploads_the_same_id_doesnt_keep_its_author_from_removing_it(
+    servers: tuple[Api, Server], count: int
 ) -> None:
     api, other = servers
     made = api.upload(document := recording(1, {"old.txt": b"old"}))["id"]
     del document["workspace"]
     many = {f"folder{number % 40}/{number}.txt": b"new" for number in range(2000)}
     form = {"recording": ("r.json", json.dumps(document).encode()), "files": ("w.zip", zip_of(many))}
-    slow = asyncio.create_task(asyncio.to_thread(api.ask, "POST", "/recordings", AUTHOR, files=form))
+    headers = {"authorization": f"Bearer {api.tokens[OTHER]}"}
     records = api.folder / "data" / "localstorage" / "interact_records"
-    while not slow.done() and not list(records.glob(f"*/{made}/.workspace-*/folder9")):
-        await asyncio.sleep(0.001)
-    headers = {"authorization": f"Bearer {api.tokens[AUTHOR]}"}
     async with httpx.AsyncClient(base_url=other.http_url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
-        assert (await client.delete(f"{ROOT}/recordings/{made}", headers=headers)).status_code == 204
-    response = await slow
-    assert response.status_code in (201, 409), response.text
-    if response.status_code == 201:
+        uploads = [
+            asyncio.create_task(client.post(f"{ROOT}/recordings", files=form, headers=headers)) for _ in range(count)
+        ]
+        while not all(upload.done() for upload in uploads) and not list(records.glob(f"*/{made}/.workspace-*/folder9")):
+            await asyncio.sleep(0.001)
+        removed = await asyncio.to_thread(api.ask, "DELETE", f"/recordings/{made}", AUTHOR)
+        statuses = sorted([(await upload).status_code for upload in uploads])
+    assert removed.status_code == 204
+    assert statuses in ([409] * count, [201] + [409] * (count - 1))
+    if 201 in statuses:
         listed = api.get(f"/recordings/{made}/files").json()["files"]
         assert sorted(file["name"] for file in listed) == sorted(many)
+    else:
+        assert_problem(api.get(f"/recordings/{made}", AUTHOR), 404)
     assert list(records.glob(f"*/{made}/.workspace-*")) == []
 
 
