@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
+TSC = tests/node/node_modules/.bin/tsc
 REQUIREMENTS = .venv/bin/python setup.cfg pyproject.toml .ci/constraints.txt
 
 .PHONY: help run test lint format clean
@@ -8,28 +9,30 @@ REQUIREMENTS = .venv/bin/python setup.cfg pyproject.toml .ci/constraints.txt
 help:
 	@echo 'make run     import the demo recording and serve it'
 	@echo 'make test    run the tests, three at a time, and report their coverage'
-	@echo 'make lint    check the code: ruff and mypy'
+	@echo 'make lint    check the code: ruff, mypy and tsc'
 	@echo 'make format  lay the code out anew'
 	@echo 'make clean   remove what make has made; ./data stays'
 
 run: .venv/package
-	.venv/bin/replay-share import share/demo/marshmallow-1867.traj
+	.venv/bin/replay-share import --public share/demo/marshmallow-1867.traj
 	exec .venv/bin/replay-share serve
 
 test: .venv/test tests/node/node_modules
 	.venv/bin/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=term
 
-lint: .venv/dev
+lint: .venv/dev tests/node/node_modules
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	@if test -e $(TSC); then set -x; $(TSC) --project tests/node; \
+	else echo 'npm is not installed: the types of the JavaScript were not checked'; test -z "$$REPLAY_SHARE_CI"; fi
 
 format: .venv/dev
 	.venv/bin/ruff check --fix-only
 	.venv/bin/ruff format
 
 clean:
-	rm -rf .venv build dist *.egg-info tests/node/node_modules
+	rm -rf .venv build dist *.egg-info tests/node/node_modules screenshots
 	rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './data/*' -prune -exec rm -rf {} +
 
@@ -57,6 +60,6 @@ export CHECK_PYTHON
 	$(PIP_INSTALL) --editable '.[$*]'
 	@touch $@
 
+# Without npm there is none, and what can't be done for want of it says so.
 tests/node/node_modules: tests/node/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund && touch $@; \
-	else echo 'npm is not installed: the test with the Node client will be skipped'; fi
+	@if command -v npm >/dev/null; then npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund && touch $@; fi

@@ -185,8 +185,7 @@ class Access:
         if not is_safe_id(name):
             raise XAgentWebSocketConnectError(NOT_FOUND, BAD_REQUEST)
         visitor = Visitor.of(connection)
-        origins = self._settings.allowed_origins
-        if visitor.origin is not None and "*" not in origins and visitor.origin.lower() not in origins:
+        if not self._may_come_from(visitor.origin, connection):
             raise XAgentWebSocketConnectError("Pages of this origin may not open a socket here.", NOT_ALLOWED)
         if as_owner and self.has_own_users:
             await self._tokens.authenticate(visitor)
@@ -212,6 +211,13 @@ class Access:
             return None
         interaction = await self._interactions.get_shared_interaction(link.interaction_id)
         return None if interaction is None else (link, interaction)
+
+    def _may_come_from(self, origin: str | None, connection: HTTPConnection) -> bool:
+        origins = self._settings.allowed_origins
+        if origin is None or "*" in origins or origin.lower() in origins:
+            return True
+        # The player's own page. Behind a proxy the scheme may be another one.
+        return origin.partition("://")[2].lower() == connection.headers.get("host", "").lower() != ""
 
     async def _may(self, connection: HTTPConnection, interaction: Interaction, *, as_owner: bool) -> bool:
         if as_owner:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -54,13 +53,7 @@ async def _rows(call: Call, feeds: Feeds) -> Response:
     if admission.link is not None:
         listed = rename_recording(listed, admission.interaction.interaction_id, admission.name)
     after = str(following) if following < total else "null"
-    content = f'{{"rows":[{listed}],"total":{total},"epoch":"{epoch}","next_offset":{after}}}'.encode()
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"etag": etag, "cache-control": "private, no-cache"}
-    known = call.request.headers.get("if-none-match", "")
-    if known == "*" or etag in re.findall(r'"[^"]*"', known):
-        return Response(status_code=304, headers=headers)
-    return Response(content, headers=headers, media_type="application/json")
+    return call.tagged(f'{{"rows":[{listed}],"total":{total},"epoch":"{epoch}","next_offset":{after}}}'.encode())
 
 
 async def _row_data(call: Call) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import cli_live, cli_store, cli_users
+from . import cli_export, cli_live, cli_store, cli_users
 from .settings import SettingsError, XAgentServerEnv
 
 
@@ -25,6 +25,7 @@ for command in (
     cli_store.share,
     cli_store.unshare,
     cli_store.delete,
+    cli_export.export,
     cli_live.watch,
     cli_live.record,
     cli_users.user,

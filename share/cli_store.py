@@ -54,11 +54,12 @@ def run_command(work: Coroutine[Any, Any, int]) -> NoReturn:
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
-@click.option("--private", is_flag=True, help="Don't share it yet: nobody but its owner can watch it.")
+@click.option("--private", "who", flag_value="private", help="Don't share it yet: nobody but its owner can watch it.")
+@click.option("--public", "who", flag_value="public", help="Show it in the gallery, too.")
 @click.pass_obj
-def import_(settings: XAgentServerEnv, files: tuple[Path, ...], private: bool) -> None:
+def import_(settings: XAgentServerEnv, files: tuple[Path, ...], who: str | None) -> None:
     """Put recorded runs in: recordings of XAgent, or trajectories of SWE-agent (.traj)."""
-    run_command(_import(settings, files, Visibility.PRIVATE if private else Visibility.UNLISTED))
+    run_command(_import(settings, files, Visibility(who or "unlisted")))
 
 
 async def _import(settings: XAgentServerEnv, files: tuple[Path, ...], visibility: Visibility) -> int:
@@ -79,7 +80,8 @@ async def _import(settings: XAgentServerEnv, files: tuple[Path, ...], visibility
             else:
                 interaction_id = recording.interaction.interaction_id
                 is_shared = await InteractionCRUD(gateway).get_shared_interaction(interaction_id) is not None
-                _say_imported(recording, added=added, is_shared=is_shared)
+                page = f"http://{settings.host}:{settings.port}/r/{interaction_id}" if is_shared else None
+                _say_imported(recording, page, added=added)
     return failed
 
 
@@ -94,13 +96,14 @@ def complain(message: str) -> int:
     return 1
 
 
-def _say_imported(recording: Recording, *, added: bool, is_shared: bool) -> None:
+def _say_imported(recording: Recording, page: str | None, *, added: bool) -> None:
     interaction_id = recording.interaction.interaction_id
     click.echo(f"{interaction_id}  {_title(recording.interaction)}")
     there = "" if added else "was there already, nothing was changed: "
-    click.echo(f"  {there}{len(recording.rows)} rows, {'shared' if is_shared else 'private'}")
-    if is_shared:
-        click.echo(f"  watch it while the server runs:  {program()} watch {interaction_id}")
+    click.echo(f"  {there}{len(recording.rows)} rows, {'shared' if page else 'private'}")
+    if page:
+        click.echo(f"  watch it while the server runs:  {page}")
+        click.echo(f"  or in a terminal:  {program()} watch {interaction_id}")
     else:
         click.echo(f"  share it:  {program()} share {interaction_id}")
 

@@ -46,20 +46,7 @@ class ReplayV1Server(ReplayServer):
         await self.channel.send(frame)
 
     async def _hello(self, feed: Feed) -> str:
-        interaction = feed.interaction
-        data = {
-            "interaction_id": self.admission.name,
-            "description": interaction.description,
-            "user_name": await feed.user_name(),
-            "agent": interaction.agent,
-            "mode": interaction.mode,
-            "status": interaction.status,
-            "epoch": feed.epoch,
-            "total": len(feed.outline),
-            "duration": feed.outline.duration,
-            "markers": await feed.markers(),
-            "live": feed.live,
-        }
+        data = await feed.describe(self.admission.name)
         return encode({"status": "connect", "success": True, "message": "connect success", "data": data})
 
     async def on_receive(self, websocket: WebSocket, data: Any) -> None:

@@ -160,6 +160,22 @@ class Feed:
             self._user_name = await self._interactions.get_user_name(self.interaction)
         return self._user_name
 
+    async def describe(self, name: str) -> dict[str, Any]:
+        """What hello says of the recording, to who knows it by this name."""
+        return {
+            "interaction_id": name,
+            "description": self.interaction.description,
+            "user_name": await self.user_name(),
+            "agent": self.interaction.agent,
+            "mode": self.interaction.mode,
+            "status": self.interaction.status,
+            "epoch": self.epoch,
+            "total": len(self.outline),
+            "duration": self.outline.duration,
+            "markers": await self.markers(),
+            "live": self.live,
+        }
+
     async def frames(self, offset: int, limit: int) -> list[str]:
         """The frames of the rows after `offset`: at least one, at most `limit`, none beyond those that are known."""
         number, skipped = divmod(offset, PAGE_ROWS)

@@ -79,6 +79,13 @@ _ROW: dict[str, Schema] = {
     **dict.fromkeys(("do_interrupt", "ask_for_human_help", "is_deleted", "is_human"), _FLAG_OR_NULL),
     **dict.fromkeys(("is_send", "is_receive", "include_pictures"), _FLAG),
 }
+_STEP: Schema = {
+    "type": "array",
+    "description": "the row's offset, its time in seconds from the first row, its status",
+    "items": {"type": ["number", "string"]},  # in words, for not every tool that reads this knows prefixItems
+    "minItems": 3,
+    "maxItems": 3,
+}
 _SCHEMAS: dict[str, Schema] = {
     "Problem": _object(
         {"type": _TEXT, "title": _TEXT, "status": _NUMBER, "detail": _TEXT}, description="RFC 9457 problem details"
@@ -90,6 +97,11 @@ _SCHEMAS: dict[str, Schema] = {
     "Link": _object(_LINK),
     "NewLink": _object({**_LINK, "token": _TEXT, "url": {"type": "string", "format": "uri"}}),
     "Row": {"type": "object", "description": "a row as replay.v1 sends it"},
+    "Outline": _object(
+        {"total": _NUMBER, "epoch": _TEXT, "steps": {"type": "array", "items": _STEP, "maxItems": 10_000}},
+        description="all rows in order; of more than 10,000, those where subtasks begin, failures, the last, and the"
+        " first of each of equal spans of time",
+    ),
     "File": _object({"name": _TEXT, "size": _NUMBER, "media_type": _TEXT, "url": {"type": "string", "format": "uri"}}),
     "Document": _object(
         {
@@ -255,6 +267,16 @@ def _paths() -> dict[str, Schema]:
                     _parameter("header", "If-None-Match", _TEXT),
                 ),
                 more={304: "they are as they were when their ETag was this"},
+            )
+        },
+        "/recordings/{id}/outline": {
+            "get": _operation(
+                "getOutline",
+                "where every row stands in time, and of what kind it is",
+                (200, _ref("Outline")),
+                404,
+                parameters=(_ID, _VIEWER, _parameter("header", "If-None-Match", _TEXT)),
+                more={304: "it is as it was when its ETag was this"},
             )
         },
         "/recordings/{id}/rows/{offset}/data": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -15,17 +15,24 @@ from .timeline import RecordedTimes
 
 SUBTASK_STATES = ("inner", "subtask", "subtask_submit", "refinement")
 LAST_STATES = ("finished", "failed")
+FAILURES = ("failed", "error")
 
+OTHER = "other"
+"""In the place of a status of which there is no number left: a byte a row tells 255 of them apart."""
+
+MAX_STATUS_CHARS = 64
 _NO_STEP = -(2**63)
 
 
 class Outline:
-    """The rows of a recording as they are known so far; it only grows. 24 bytes a row."""
+    """The rows of a recording as they are known so far; it only grows. 25 bytes a row."""
 
     def __init__(self) -> None:
         self._times = RecordedTimes()
         self._ids = array("q")
         self._steps = array("q")
+        self._statuses = array("B")
+        self._names: dict[str, int] = {}
         self._subtasks: dict[str, int] = {}
         self._newest_id = 0
         self.disorder = 0
@@ -58,10 +65,45 @@ class Outline:
             if row.id < self._newest_id:
                 self.disorder = crc32(b"%d" % row.id, self.disorder)
             self._newest_id = max(row.id, self._newest_id)
+            self._statuses.append(self._number(row.status or ""))
             self._steps.append(_NO_STEP if row.step is None else row.step)
             self.last_status = row.status
             if row.current and row.current != "1" and row.status in SUBTASK_STATES:
                 self._subtasks.setdefault(row.current, len(self))
+
+    def _number(self, status: str) -> int:
+        if status not in self._names and (len(self._names) == 255 or len(status) > MAX_STATUS_CHARS):
+            return 255
+        return self._names.setdefault(status, len(self._names))
+
+    def steps(self, total: int, limit: int) -> list[tuple[int, float, str]]:
+        """The offset, the time and the status of the first `total` rows, in order; "" for a row without a status.
+
+        Of more than `limit` rows, those that a timeline needs: where subtasks begin, failures, the last, and the first
+        of each of equal spans of time. May be called in a thread while rows are appended.
+        """
+        names = [*self._names, *[OTHER] * (256 - len(self._names))]
+        offsets = range(1, total + 1) if total <= limit else self._thin(total, limit)
+        return [(offset, self.at[offset - 1], names[self._statuses[offset - 1]]) for offset in offsets]
+
+    def _thin(self, total: int, limit: int) -> list[int]:
+        failures = {self._names[name] for name in FAILURES if name in self._names}
+        kept = {total, *(offset for offset in self.marker_offsets if offset <= total)}
+        kept.update(number + 1 for number in range(total) if self._statuses[number] in failures)
+        if len(kept) > limit:
+            return sorted({*self._firsts(sorted(kept), limit - 1), total})
+        return sorted({*kept, *self._firsts(range(1, total + 1), limit - len(kept))})
+
+    def _firsts(self, offsets: Sequence[int], spans: int) -> Iterator[int]:
+        """The first of them in each of so many equal spans of time; of ranks, where all were recorded at once."""
+        start, duration = self.at[offsets[0] - 1], self.at[offsets[-1] - 1] - self.at[offsets[0] - 1]
+        newest = -1
+        for rank, offset in enumerate(offsets):
+            share = (self.at[offset - 1] - start) / duration if duration > 0 else rank / len(offsets)
+            span = min(int(share * spans), spans - 1)
+            if span > newest:
+                newest = span
+                yield offset
 
     def position(self, offset: int) -> Position | None:
         """Where the row of an offset stands in the table; None for offset 0."""

@@ -13,8 +13,10 @@ from .access import Access, AccessPolicy
 from .api import unknown_route
 from .api_content import content_routes
 from .api_links import link_routes
+from .api_outline import outline_routes
 from .api_recordings import recording_routes
 from .clock import Clock, LoopClock
+from .embedding import embedding_routes
 from .endpoint import ReplayContext, ReplayServer
 from .endpoint_v1 import ReplayV1Server
 from .feed import Feeds
@@ -23,6 +25,7 @@ from .pages import page_routes
 from .revocation import Revocation
 from .services import Services
 from .settings import XAgentServerEnv
+from .static_files import static_routes
 from .wire_v1 import SUBPROTOCOL
 from .xagent import xagent_routes
 
@@ -61,8 +64,11 @@ def build_routes(
         WebSocketRoute("/ws/share/{client_id}", Negotiation(context, as_owner=False), name="share"),
         WebSocketRoute("/ws/replay/{client_id}", Negotiation(context, as_owner=True), name="replay"),
         *page_routes(services),
+        *embedding_routes(services, feeds),
+        *static_routes(),
         *recording_routes(services),
         *content_routes(services, feeds),
+        *outline_routes(services, feeds),
         *link_routes(services),
         unknown_route(services),
         *(xagent_routes(services) if policy is None else ()),

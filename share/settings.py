@@ -23,7 +23,8 @@ class XAgentServerEnv:
     """What can be set. The field `base_dir` is the variable `SHARE_BASE_DIR`, and so on for each; README.md says more.
 
     `pause_seconds` is the shortest and the longest pause between two rows of classic: whole seconds at random in
-    between, or the one number that both are. `database_url` None is the file `replay.db` in `base_dir`.
+    between, or the one number that both are. `database_url` None is the file `replay.db` in `base_dir`. With no
+    `embed_origins`, nobody may show a recording in a frame.
     """
 
     base_dir: Path = Path("data")
@@ -36,6 +37,7 @@ class XAgentServerEnv:
     require_shared: bool = True
     max_viewers: int = 10_000
     allowed_origins: tuple[str, ...] = ("*",)
+    embed_origins: tuple[str, ...] = ("*",)
     send_timeout_seconds: float = 20
     cache_bytes: int = 64 * 1024 * 1024
     max_upload_bytes: int = 100_000_000
@@ -125,6 +127,19 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+def _embed_origins(text: str) -> tuple[str, ...]:
+    if text.lower() == "none":
+        return ()
+    try:
+        origins = _origins(text)
+    except ValueError:
+        origins = ("",)
+    # They become part of a header, where a semicolon would begin something else.
+    if all(re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9._-]+(:[0-9]{1,5})?", origin) for origin in origins):
+        return origins
+    raise ValueError("*, none, or a list of origins such as https://example.com,http://localhost:3000")
+
+
 def _log_level(text: str) -> str:
     if text.upper() in ("DEBUG", "INFO", "WARNING", "ERROR"):
         return text.upper()
@@ -142,6 +157,7 @@ _PARSE: Mapping[str, Callable[[str], Any]] = {
     "require_shared": _flag,
     "max_viewers": _whole(1, 1_000_000),
     "allowed_origins": _origins,
+    "embed_origins": _embed_origins,
     "send_timeout_seconds": _seconds,
     "cache_bytes": _whole(0, 2**40),
     "max_upload_bytes": _whole(1, 2**40),

@@ -162,16 +162,17 @@ def join_rows(frames: list[str]) -> str:
     return frames[0] if len(frames) == 1 else f'{{"type":"rows","rows":[{",".join(frames)}]}}'
 
 
-def encode_row(interaction_id: str, row: Row | None, offset: int, at: float) -> str:
+def encode_row(interaction_id: str, row: Row | None, offset: int, at: float, *, max_data: int = MAX_DATA_BYTES) -> str:
     """A row's frame, with its stored JSON as it is; an error frame in its place for one that can't be read.
 
     `row` None is one that has been deleted since it was counted. `at` is in seconds from the first row.
+    Of data larger than `max_data` bytes there is only the address.
     """
     place = {"offset": offset, "at": at, "time": row and row.create_time}
     if row is None:
         return _unreadable(place, None, f"row {offset} has been deleted")
     try:
-        data, url = _data(interaction_id, row, offset)
+        data, url = _data(interaction_id, row, offset, max_data)
         files = handle_workspace_filelist(decode_stored(row.file_list))
     except (WireError, RecursionError) as error:
         return _unreadable(place, row, f"row {offset} can't be read: {error}")
@@ -203,14 +204,14 @@ def _unreadable(place: Mapping[str, Any], row: Row | None, message: str) -> str:
     )
 
 
-def _data(interaction_id: str, row: Row, offset: int) -> tuple[str, str | None]:
+def _data(interaction_id: str, row: Row, offset: int, max_data: int) -> tuple[str, str | None]:
     text = row.data
     if text is None:
         return "null", None
     if (
         text is LARGER
-        or len(text) > MAX_DATA_BYTES
-        or (not text.isascii() and len(text.encode("utf-8", "replace")) > MAX_DATA_BYTES)
+        or len(text) > max_data
+        or (not text.isascii() and len(text.encode("utf-8", "replace")) > max_data)
     ):
         return "null", f"{recording_url(interaction_id)}/rows/{offset}/data"
     if not is_json(text):
@@ -218,10 +219,6 @@ def _data(interaction_id: str, row: Row, offset: int) -> tuple[str, str | None]:
     if row.include_pictures and PICTURE_TOOL in text:
         return _with_picture_urls(interaction_id, text), None
     return text, None
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def _with_picture_urls(interaction_id: str, text: str) -> str:

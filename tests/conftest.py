@@ -14,6 +14,9 @@ from storage.interactions import InteractionCRUD
 from storage.recordings import RecordingCRUD
 from storage.schema import create_tables
 from storage.shares import ShareCRUD
+from tests.browser import chromium, pages, require_chromium, shared_server
+
+__all__ = ["chromium", "pages", "shared_server"]  # fixtures
 
 # A busy machine is no error.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,6 +25,12 @@ settings.load_profile("unhurried")
 # Started in the background of a shell, this process ignores Ctrl-C, and so would every command that it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if "chromium" in getattr(item, "fixturenames", ()):
+        require_chromium()
 
 
 @pytest.fixture

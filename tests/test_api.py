@@ -649,6 +649,18 @@ def test_rows_that_are_known_arent_sent_again(api: Api) -> None:
     assert (changed.status_code, changed.json()["total"]) == (200, 4)
 
 
+def test_an_outline_that_is_known_isnt_sent_again(api: Api) -> None:
+    made = api.upload(recording(5))["id"]
+    path = f"/recordings/{made}/outline"
+    first = api.get(path)
+    assert first.headers["cache-control"] == "private, no-cache"
+    known = {"if-none-match": first.headers["etag"]}
+    assert api.ask("GET", path, headers=known).status_code == 304
+    api.change("UPDATE raw SET is_deleted = 1 WHERE interaction_id = ? AND step = 2", made)
+    changed = api.ask("GET", path, headers=known)
+    assert (changed.status_code, changed.json()["total"], len(changed.json()["steps"])) == (200, 4, 4)
+
+
 def test_what_is_too_large_for_a_row_comes_from_its_address(api: Api) -> None:
     document = recording(3)
     document["raws"][1]["data"] = {"text": "数据" * 400_000, "big": 2**70}
@@ -941,7 +953,7 @@ def test_a_strangers_export_says_neither_whose_it_is_nor_where_it_was_recorded(a
 
 # Who may do what
 
-READS = ["", "/rows", "/rows/1/data", "/files", "/files/a.txt", "/export"]
+READS = ["", "/rows", "/rows/1/data", "/outline", "/files", "/files/a.txt", "/export"]
 
 
 def reads(api: Api, made: str, **options: Any) -> list[int]:

@@ -138,6 +138,48 @@ async def test_a_row_is_read_alone_however_many_there_are(server: Server) -> Non
     await counting.drain()
 
 
+# The outline
+
+
+async def test_the_outline_has_each_row_as_the_rows_have_it(server: Server) -> None:
+    times = [f"2023-11-17 10:00:{second:02}.{second:06}" for second in range(30)]
+    statuses = [
+        "running",
+        "start",
+        "inner",
+        "subtask_submit",
+        "数据",
+        "ask_for_human_help",
+        "failed",
+        "error",
+        "x" * 20,
+        "",
+    ]
+    stored = [row(n, node_id=f"o{n}", create_time=time, status=statuses[n % 10]) for n, time in enumerate(times)]
+    await server.record(*stored, interaction_id="outlined")
+    outline = (await get(server, "/api/v1/recordings/outlined/outline")).json()
+    listed = (await get(server, "/api/v1/recordings/outlined/rows")).json()
+    assert list(outline) == ["total", "epoch", "steps"]
+    assert (outline["total"], outline["epoch"]) == (listed["total"], listed["epoch"])
+    assert outline["steps"] == [[row["offset"], round(row["at"], 3), row["status"]] for row in listed["rows"]]
+
+
+async def test_the_outline_of_a_recording_without_rows_is_empty(server: Server) -> None:
+    await server.record(interaction_id="bare")
+    outline = (await get(server, "/api/v1/recordings/bare/outline")).json()
+    assert (outline["total"], outline["steps"]) == (0, [])
+
+
+async def test_the_outline_of_a_very_long_recording_is_thinned_out(server: Server) -> None:
+    many = [row(n, node_id=f"m{n}", status="failed" if n == 7777 else "inner") for n in range(10_050)]
+    await server.record(*many, interaction_id="long")
+    outline = (await get(server, "/api/v1/recordings/long/outline")).json()
+    assert outline["total"] == 10_050
+    offsets = [offset for offset, _, _ in outline["steps"]]
+    assert len(offsets) <= 10_000 and offsets == sorted(set(offsets))
+    assert {1, 7778, 10_050} <= set(offsets)
+
+
 # Files
 
 
@@ -275,7 +317,7 @@ async def hidden(server: Server) -> list[str]:
 async def test_what_may_not_be_seen_is_not_found_with_the_same_words(server: Server, hidden: list[str]) -> None:
     answers = set()
     for name in hidden:
-        for path in ("rows/1/data", "files/notes.txt", "rows/99/data", "files/unknown"):
+        for path in ("rows/1/data", "files/notes.txt", "rows/99/data", "files/unknown", "outline"):
             response = await get(server, f"/api/v1/recordings/{name.replace('.', '%2e')}/{path}")
             headers = sorted((key, value) for key, value in response.headers.items())
             answers.add((response.status_code, response.text, tuple(headers)))
@@ -286,7 +328,7 @@ async def test_what_may_not_be_seen_is_not_found_with_the_same_words(server: Ser
 async def test_the_owner_sees_what_is_not_shared_and_nobody_else_does(server: Server, hidden: list[str]) -> None:
     await add_user(server.gateway, "author", token=TOKEN)
     await add_user(server.gateway, "stranger", token="another")
-    for path in ("rows/1/data", "files/notes.txt"):
+    for path in ("rows/1/data", "files/notes.txt", "outline"):
         private = f"/api/v1/recordings/private/{path}"
         assert (await get(server, private, **AUTHOR)).status_code == 200
         assert (await get(server, f"/api/v1/recordings/unshared/{path}", **AUTHOR)).status_code == 200

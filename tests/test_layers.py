@@ -68,6 +68,7 @@ ALLOWED = {
     "share.api": "storage.archive storage.database storage.models storage.workspace"
     " access body media problems services uploads",
     "share.api_content": "storage.workspace access api export feed media problems services wire_v1",
+    "share.api_outline": "api feed services wire_v1",
     "share.api_links": "storage.models api media problems services",
     "share.api_recordings": "storage.gallery storage.interactions storage.models"
     " api api_links body importing media problems services timeline uploads wire",
@@ -75,9 +76,15 @@ ALLOWED = {
     "share.xagent_files": "storage.workspace media wire xagent_form",
     "share.xagent": "storage.archive storage.database storage.gallery storage.models storage.users"
     " body importing services uploads wire xagent_files xagent_form",
-    "share.pages": "storage.database storage.models access logs media openapi services",
-    "share.routing": "storage.database storage.schema access api api_content api_links api_recordings clock endpoint"
-    " endpoint_v1 feed frames pages revocation services settings wire_v1 xagent",
+    "share.static_files": "",
+    "share.page": "media static_files",
+    "share.summary": "storage.gallery storage.interactions storage.models timeline",
+    "share.card_picture": "summary",
+    "share.glance": "storage.links access services summary",
+    "share.pages": "storage.database access card_picture glance media openapi page services summary",
+    "share.embedding": "storage.database access card_picture feed glance media problems services summary",
+    "share.routing": "storage.database storage.schema access api api_content api_links api_outline api_recordings clock"
+    " embedding endpoint endpoint_v1 feed frames pages revocation services settings static_files wire_v1 xagent",
     "share.application": "storage.database storage.interactions storage.schema storage.users"
     " clock logs routing settings",
     "share.serving": "application logs settings wire",
@@ -88,7 +95,11 @@ ALLOWED = {
     "share.cli_live": "storage.database storage.schema storage.recordings storage.workspace access application"
     " cli_store client json_lines recorder render routing serving settings watch",
     "share.cli_users": "storage.users cli_store logs settings",
-    "share.cli": "cli_live cli_store cli_users settings",
+    "share.bundle": "",
+    "share.html_export": "storage.interactions storage.models storage.workspace"
+    " bundle feed frames media static_files summary wire_v1",
+    "share.cli_export": "storage.interactions storage.workspace cli_store html_export logs settings",
+    "share.cli": "cli_export cli_live cli_store cli_users settings",
     "share": "access application client endpoint recorder routing settings",
     "share.__main__": "cli",
     "app": "share share.logs storage.database",
@@ -98,7 +109,7 @@ SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "recording_json", "reco
 SPEAK_JSON |= {"watch", "client", "api", "xagent_files", "storage.gallery"}
 PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
 PURE += ("share.formats", "share.swe_agent", "share.json_split", "share.recording_json", "share.recording_parts")
-PURE += ("storage.models",)
+PURE += ("share.bundle", "share.summary", "share.card_picture", "storage.models")
 NOT_PURE = {"asyncio", "time", "threading", "concurrent", "starlette", "databases", "sqlalchemy", "sqlite3", "socket"}
 
 

@@ -283,7 +283,7 @@ async def test_a_link_that_ended_gives_the_same_answer_as_one_that_never_was(ser
         assert found == answers["unknown"]
 
 
-READS = ["", "/rows", "/rows/1/data", "/files", "/files/a.txt", "/export"]
+READS = ["", "/rows", "/rows/1/data", "/outline", "/files", "/files/a.txt", "/export"]
 
 
 @pytest.mark.parametrize("classic", [True, False])

@@ -150,6 +150,7 @@ def test_every_answer_is_as_it_is_described(api: Api) -> None:
         ("/recordings/{id}/files/{name}", {"range": "bytes=0-3"}, 206),
         ("/recordings/{id}/files/{name}", {"range": "bytes=99-"}, 416),
         ("/recordings/{id}/rows", {"if-none-match": "*"}, 304),
+        ("/recordings/{id}/outline", {"if-none-match": "*"}, 304),
     ],
 )
 def test_an_answer_to_a_header_is_described_too(api: Api, path: str, headers: dict[str, str], status: int) -> None:

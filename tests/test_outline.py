@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +54,65 @@ def test_a_row_has_the_position_that_it_has_in_the_table() -> None:
     outline = outline_of(outline_row(0, step=None), outline_row(1, step=-5), outline_row(2, step=2**31))
     positions = [outline.position(offset) for offset in range(4)]
     assert positions == [None, Position(None, 100), Position(-5, 101), Position(2**31, 102)]
+
+
+# Steps
+
+
+def test_steps_are_all_rows_in_order() -> None:
+    outline = outline_of(outline_row(0, status="start"), outline_row(2), outline_row(2, status=None))
+    assert outline.steps(3, 3) == [(1, 0.0, "start"), (2, 2.0, "inner"), (3, 2.0, "")]
+    assert outline.steps(2, 3) == [(1, 0.0, "start"), (2, 2.0, "inner")]
+    assert outline.steps(0, 3) == []
+
+
+def test_of_very_many_statuses_the_last_are_not_told_apart() -> None:
+    statuses = [f"status {number}" for number in range(300)] + ["status 7", "x" * 10_000]
+    told = [status for _, _, status in outline_of(*(outline_row(0, status=one) for one in statuses)).steps(302, 302)]
+    assert told == [*statuses[:255], *["other"] * 45, "status 7", "other"]
+
+
+def test_a_status_that_is_too_long_to_be_kept_is_another_one() -> None:
+    told = outline_of(outline_row(0, status="x" * 64), outline_row(0, status="x" * 65)).steps(2, 2)
+    assert [status for _, _, status in told] == ["x" * 64, "other"]
+
+
+def test_of_too_many_steps_the_first_of_each_span_of_time_is_kept() -> None:
+    outline = outline_of(*(outline_row(second, current="1") for second in (0, 1, 2, 3, 30, 31, 32, 59)))
+    assert [offset for offset, _, _ in outline.steps(8, 3)] == [1, 5, 8]
+
+
+def test_failures_and_where_subtasks_begin_are_kept() -> None:
+    rows = [outline_row(0, current="1", id=number) for number in range(1000)]
+    for number, status in ((300, "failed"), (301, "error"), (302, "failed")):
+        rows[number] = rows[number]._replace(status=status)
+    rows[600] = rows[600]._replace(current="1.2")
+    offsets = [offset for offset, _, _ in outline_of(*rows).steps(1000, 20)]
+    assert {1, 301, 302, 303, 601, 1000} <= set(offsets)
+    assert 15 <= len(offsets) <= 20
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 59), st.sampled_from(["inner", "failed", "subtask"]), st.integers(1, 9))),
+    st.integers(2, 40),
+)
+def test_there_are_never_more_steps_than_wanted(told: list[tuple[int, str, int]], limit: int) -> None:
+    rows = [outline_row(second, f"1.{task}", status) for second, status, task in told]
+    outline = outline_of(*rows)
+    steps = outline.steps(len(rows), limit)
+    offsets = [offset for offset, _, _ in steps]
+    assert len(steps) == min(len(rows), limit) if len(rows) <= limit else 1 <= len(steps) <= limit
+    assert offsets == sorted(set(offsets)) and (not rows or offsets[-1] == len(rows))
+    assert all((at, status) == (outline.at[offset - 1], rows[offset - 1].status) for offset, at, status in steps)
+
+
+def test_steps_can_be_read_while_rows_come() -> None:
+    outline = outline_of(outline_row(0))
+    with ThreadPoolExecutor(1) as thread:
+        for number in range(1, 300):
+            reading = thread.submit(outline.steps, len(outline), 100)
+            outline.append([outline_row(0, f"1.{number}", f"s{number}")] * 10)
+            assert reading.result()[0] == (1, 0.0, "inner")
 
 
 # Markers

@@ -31,7 +31,7 @@ from tests.server import PATIENCE_SECONDS, make_recording, serve_here
 from tests.test_api import CARD, assert_problem, fresh, recording, zip_of
 
 XAGENT = ["/user/login", "/user/check", "/conv/getSharedInteractions", "/conv/community", "/workspace/file"]
-READS = ["", "/rows", "/rows/1/data", "/files", "/files/a.txt", "/export"]
+READS = ["", "/rows", "/rows/1/data", "/outline", "/files", "/files/a.txt", "/export"]
 Rule = Callable[[HTTPConnection, Interaction | None], bool]
 
 

@@ -58,6 +58,9 @@ GOOD: list[tuple[str, str, Any]] = [
     ("SHARE_ALLOWED_ORIGINS", "https://Example.COM/", ("https://example.com",)),
     ("SHARE_ALLOWED_ORIGINS", "https://a.org, http://localhost:3000,", ("https://a.org", "http://localhost:3000")),
     ("SHARE_ALLOWED_ORIGINS", "http://[::1]:8090", ("http://[::1]:8090",)),
+    ("SHARE_EMBED_ORIGINS", "*", ("*",)),
+    ("SHARE_EMBED_ORIGINS", "none", ()),
+    ("SHARE_EMBED_ORIGINS", "https://A.org/, http://localhost:3000", ("https://a.org", "http://localhost:3000")),
     ("SHARE_SEND_TIMEOUT_SECONDS", "1e2", 100),
     ("SHARE_CACHE_BYTES", "0", 0),
     ("SHARE_CACHE_BYTES", "1099511627776", 2**40),
@@ -84,6 +87,11 @@ BAD = [
     *[("SHARE_ALLOWED_ORIGINS", text, "* or a list of origins") for text in ("example.com", "https://", "https://a/b")],
     *[("SHARE_ALLOWED_ORIGINS", text, "* or a list of origins") for text in ("https://a b", "null", "//a.org", ",")],
     ("SHARE_ALLOWED_ORIGINS", "https://*.example.com", "* or a list of origins"),
+    *[("SHARE_EMBED_ORIGINS", text, "*, none, or a list") for text in ("a.org", "https://a.org/b", "none,*", ",")],
+    *[
+        ("SHARE_EMBED_ORIGINS", f"https://a.org{text}", "*, none, or a list")
+        for text in ("; script-src *", "'", ":x", "é")
+    ],
     *[("SHARE_SEND_TIMEOUT_SECONDS", text, "above 0, at most 86400") for text in ("0", "none", "-0.0")],
     *[("SHARE_CACHE_BYTES", text, "a whole number from 0 to") for text in ("-1", "64MiB", "1099511627777")],
     *[(variable, text, "a whole number from") for variable in UPLOAD_LIMITS for text in ("-1", "1e6", "9999999999999")],

@@ -1,0 +1,107 @@
+/** The bar below the steps: play, the timeline, where the replay is, and how fast. */
+
+import { clockTime, el } from "./dom.js";
+import { icon } from "./icons.js";
+import { Scrubber } from "./scrubber.js";
+
+const SPEEDS = [0.5, 1, 1.5, 2, 4, 8];
+
+/** @param {string} label @param {string} name @param {() => void} action */
+function iconButton(label, name, action) {
+  return el("button", { type: "button", "aria-label": label, title: label, onclick: action }, icon(name));
+}
+
+export class Controls {
+  /**
+   * @param {import("./navigation.js").Navigation} navigation
+   * @param {{ copyLink: () => void, help: () => void }} actions
+   */
+  constructor(navigation, actions) {
+    this.scrubber = new Scrubber(navigation);
+    this.play = iconButton("Play", "play", () => navigation.toggle());
+    this.play.classList.add("play");
+    this.shown = "play";
+    this.previous = iconButton("Previous step", "previous", () => navigation.step(-1));
+    this.next = iconButton("Next step", "next", () => navigation.step(1));
+    this.clock = el("span", { class: "counter clock" });
+    this.steps = el("span", { class: "counter" });
+    this.speed = el(
+      "select",
+      { "aria-label": "Speed" },
+      ...SPEEDS.map((speed) => el("option", { value: speed }, `${speed}×`)),
+    );
+    this.speed.addEventListener("change", () => navigation.speed(Number(this.speed.value)));
+    this.skipIdle = el(
+      "button",
+      { type: "button", "aria-pressed": "false", onclick: () => navigation.skipIdle() },
+      "Skip idle",
+    );
+    this.badge = el("span", { class: "live-badge", hidden: true }, "Live");
+    this.live = el("button", { type: "button", hidden: true, onclick: () => navigation.live() }, "Jump to live");
+    this.fullscreen = iconButton("Fullscreen", "fullscreen", () => navigation.fullscreen());
+    this.fullscreen.hidden = !document.fullscreenEnabled;
+    this.element = el(
+      "div",
+      { class: "controls", role: "group", "aria-label": "Playback" },
+      this.scrubber.element,
+      el(
+        "div",
+        { class: "control-buttons" },
+        this.previous,
+        this.play,
+        this.next,
+        this.steps,
+        this.clock,
+        this.badge,
+        this.live,
+        el("span", { class: "gap" }),
+        this.speed,
+        this.skipIdle,
+        iconButton("Copy link to this step", "link", actions.copyLink),
+        iconButton("Keyboard shortcuts", "help", actions.help),
+        this.fullscreen,
+      ),
+    );
+  }
+
+  /** @param {import("./replay.js").Replay} replay */
+  update(replay) {
+    const { recording, offset } = replay;
+    const [name, label] =
+      replay.end !== null ? ["replay", "Play"] : replay.playing ? ["pause", "Pause"] : ["play", "Play"];
+    if (this.shown !== name) {
+      this.shown = name;
+      this.play.setAttribute("aria-label", label);
+      this.play.title = label;
+      this.play.replaceChildren(icon(name));
+    }
+    const total = recording?.total ?? 0;
+    const live = recording?.live ?? false;
+    this.previous.disabled = offset <= 1;
+    this.next.disabled = offset >= total;
+    this.steps.textContent = `${offset} / ${total}`;
+    this.badge.hidden = !live;
+    this.live.hidden = !live || (replay.atLiveEdge && replay.playing);
+    this.showSpeed(replay.speed);
+    this.skipIdle.setAttribute("aria-pressed", String(replay.idleTimeLimit !== null));
+    this.tick(replay);
+  }
+
+  /** Show how the time goes on. @param {import("./replay.js").Replay} replay */
+  tick(replay) {
+    const at = replay.position();
+    const text = `${clockTime(at)} / ${clockTime(replay.recording?.duration ?? 0)}`;
+    if (this.clock.textContent !== text) {
+      this.clock.textContent = text;
+    }
+    this.scrubber.show(replay.offset, at);
+  }
+
+  /** @param {number} speed any that the address has asked for */
+  showSpeed(speed) {
+    if (!SPEEDS.includes(speed) && ![...this.speed.options].some((option) => Number(option.value) === speed)) {
+      this.speed.append(el("option", { value: speed }, `${speed}×`));
+    }
+    this.speed.value = String(speed);
+  }
+}
