@@ -11,6 +11,8 @@ import databases
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 
 from storage.database import DatabaseError, Gateway, open_database
 from storage.interactions import InteractionCRUD
@@ -19,6 +21,7 @@ from storage.users import UserCRUD
 
 from .clock import LoopClock
 from .logs import printable
+from .page import message
 from .routing import build_routes
 from .settings import SettingsError, XAgentServerEnv
 
@@ -55,7 +58,16 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
         allow_headers=["authorization", "content-type", "range", "if-none-match"],
         expose_headers=["content-disposition", "content-range", "etag", "location"],
     )
-    return Starlette(routes=build_routes(gateway, settings, LoopClock()), lifespan=lifespan, middleware=[cors])
+    return Starlette(
+        routes=build_routes(gateway, settings, LoopClock()),
+        lifespan=lifespan,
+        middleware=[cors],
+        exception_handlers={404: _not_found},
+    )
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return message(request, "Not found", "There is no such page.", 404)
 
 
 def open_configured(settings: XAgentServerEnv) -> databases.Database:

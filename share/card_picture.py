@@ -13,6 +13,7 @@ MAX_MARKS = 600
 
 _LEFT, _RIGHT = 64, WIDTH - 64
 _TITLE_SIZE, _TITLE_LINES = 56, 3
+_BOLD = 1.15  # how much broader bold letters are
 _BAR_TOP, _BAR_HEIGHT = 468, 56
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
 
@@ -29,7 +30,7 @@ _COLOURS = {
     "error": "#ff8f86",
 }
 _OTHER = "#a7b0be"
-_PLAIN = {"inner": 2, "failed": 0, "error": 0}
+_LAYER = {"inner": 2, "failed": 0, "error": 0}
 """What is drawn first, so that the rest is over it: other steps are 1, and what matters most is 0."""
 
 _NARROW, _BROAD = frozenset("fijlrtI.,:;'|!()[]{}` "), frozenset("mwMW@%—…")
@@ -48,7 +49,7 @@ def draw(summary: Summary, marks: Sequence[Mark], total: int, duration: float) -
         '<rect x="64" y="60" width="44" height="44" rx="9" fill="#1b57c2"/><path d="M80 71v22l18-11z" fill="#fff"/>',
         _text("Replay Share", 126, 93, 32, "#a7b0be"),
     ]
-    for number, line in enumerate(wrap(summary.title, (_RIGHT - _LEFT) / _TITLE_SIZE, _TITLE_LINES)):
+    for number, line in enumerate(wrap(summary.title, (_RIGHT - _LEFT) / (_TITLE_SIZE * _BOLD), _TITLE_LINES)):
         parts.append(_text(line, _LEFT, 186 + number * 68, _TITLE_SIZE, "#e6e9ef", weight=700))
     facts = wrap(" · ".join(text for text in (summary.author, summary.agent) if text), (_RIGHT - _LEFT) / 32, 1)
     parts += [_text(line, _LEFT, 416, 32, "#a7b0be") for line in facts]
@@ -65,7 +66,7 @@ def _bar(marks: Sequence[Mark], total: int, duration: float) -> Iterator[str]:
     span = _RIGHT - _LEFT
     yield f'<rect x="{_LEFT}" y="{_BAR_TOP}" width="{span}" height="{_BAR_HEIGHT}" rx="8" fill="#222831"/>'
     thick = max(2.0, min(8.0, span / max(len(marks), 1) / 2))
-    for offset, at, status in sorted(marks, key=lambda mark: _PLAIN.get(mark[2], 1), reverse=True):
+    for offset, at, status in sorted(marks, key=lambda mark: _LAYER.get(mark[2], 1), reverse=True):
         # What was all recorded at once stands at equal distances.
         share = at / duration if duration > 0 else (offset - 1) / max(total - 1, 1)
         x = _LEFT + min(max(share, 0.0), 1.0) * (span - thick)

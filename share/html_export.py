@@ -18,12 +18,12 @@ from .feed import Feed, Feeds
 from .frames import FrameCache
 from .media import media_type_of
 from .static_files import FOLDER, template
-from .summary import UNTITLED, one_line
+from .summary import MAX_TITLE, UNTITLED, one_line
 from .wire_v1 import encode, encode_row
 
 STYLES = ("base.css", "content.css", "player.css")
 PAGE_ROWS = 64
-MAX_TITLE = 200
+ALL = 2**62  # bytes: whatever its size
 
 
 async def export_html(
@@ -43,7 +43,7 @@ async def export_html(
     yield b'],"files":['
     separator = ""
     for name in await asyncio.to_thread(workspace.list_files):
-        content = await asyncio.to_thread(workspace.read_file, name, 2**40)
+        content = await asyncio.to_thread(workspace.read_file, name, ALL)
         if content is not None:
             head = encode({"name": name, "media_type": media_type_of(name)})[:-1]
             yield _inside(f'{separator}{head},"content":"') + base64.b64encode(content) + b'"}'
@@ -63,7 +63,7 @@ async def _rows(interactions: InteractionCRUD, feed: Feed) -> AsyncIterator[byte
             position = feed.outline.position(offset)
             assert position is not None
             row = by_id.get(position.id)
-            frame = await asyncio.to_thread(encode_row, interaction_id, row, offset, times[offset - 1], max_data=2**62)
+            frame = await asyncio.to_thread(encode_row, interaction_id, row, offset, times[offset - 1], max_data=ALL)
             yield _inside(separator + frame)
             separator = ","
 

@@ -33,9 +33,11 @@ def page(
 
 def message(request: Request, title: str, text: str, status: int, framed_by: tuple[str, ...] = ()) -> Response:
     """A page that says what has happened, and does nothing."""
+    # Within another site's page there is no way on: it is that site's.
+    home = "" if framed_by else f'<p><a href="{_escape(root_of(request))}/">All recordings</a></p>'
     values = {"title": title, "text": text, "static": _static(request)}
     policy = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
-    return _response("message.html", values, {}, status, policy, framed_by)
+    return _response("message.html", values, {"home": home}, status, policy, framed_by)
 
 
 def _static(request: Request) -> str:

@@ -117,7 +117,7 @@ async def test_who_is_watching_by_a_link_is_told_when_it_is_taken_back(pages: Pa
 
         async with open_store(folder) as gateway:
             if how == "revoked":
-                await gateway.execute("UPDATE share_links SET revoked_at = '2020-01-01 00:00:00'")
+                await gateway.execute("UPDATE share_links SET revoked_at = 1")
             else:
                 await ShareCRUD(gateway).set_visibility(LONG, Visibility.PRIVATE)
         await expect(page.get_by_role("heading", name="Not available")).to_be_visible()
@@ -241,3 +241,90 @@ async def test_how_a_run_has_ended_is_said(pages: Pages, tmp_path: Path, status:
         if status == "failed":
             await expect(page.get_by_text("Out of tokens")).to_be_visible()
         pages.assert_clean()
+
+
+async def test_who_is_paused_is_told_of_more_steps_and_of_the_end(pages: Pages, folder: Path) -> None:
+    with start_server(folder) as server:
+        async with open_database(f"sqlite:///{folder}/data/replay.db") as database:
+            recorder = Recorder(database, folder / "data")
+            async with recorder.record(description="A run that goes on", user_id="me") as run:
+                await run.append(data={"thoughts": "One"})
+                page = await pages.open(f"{server.http_url}/r/{run.interaction_id}")
+                await stands_at(page, 1, "playing")
+                await page.keyboard.press("Space")
+                await stands_at(page, 1, "paused")
+                await run.append(data={"thoughts": "Two"}, files={"out.txt": b"hello"})
+                await expect(page.get_by_text("Step 1 / 2")).to_be_visible()
+                await page.keyboard.press("ArrowRight")
+                await stands_at(page, 2, "paused")
+                file = page.get_by_role("button", name="out.txt")
+                await expect(file).to_be_visible()  # not there yet when the page was opened
+        await expect(page.get_by_text("Step 2 / 3")).to_be_visible()
+        await expect(page.get_by_text("Live", exact=True)).to_be_hidden()
+        pages.assert_clean()
+
+
+async def test_after_a_refusal_nothing_brings_it_back(pages: Pages, folder: Path) -> None:
+    page = await pages.open()
+    with start_server(folder) as server:
+        url = await make_link(server, LONG)
+        pages.origins.add(f"127.0.0.1:{server.port}")
+        await page.goto(f"{url}#step=5")
+        await stands_at(page, 5, "paused")
+        server.stop(signal.SIGKILL)
+        await expect(page.locator("html")).to_have_attribute("data-state", "reconnecting")
+        port = str(server.port)
+    with start_server(folder, SHARE_PORT=port):
+        await stands_at(page, 5, "paused")
+        async with open_store(folder) as gateway:
+            await gateway.execute("UPDATE share_links SET revoked_at = 1")
+        await expect(page.get_by_role("heading", name="Not available")).to_be_visible()
+        asked = len(pages.requests)
+        await page.evaluate("dispatchEvent(new Event('online'))")
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await page.wait_for_timeout(500)
+        assert len(pages.requests) == asked
+        pages.assert_clean(AWAY)
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["seen", "hidden"])
+async def test_when_the_recording_is_not_the_same_any_more_it_starts_over(
+    pages: Pages, folder: Path, hidden: bool
+) -> None:
+    page = await pages.open()
+    with start_server(folder) as server:
+        pages.origins.add(f"127.0.0.1:{server.port}")
+        await page.goto(f"{server.http_url}/r/{LONG}#step=20")
+        await stands_at(page, 20, "paused")
+        server.stop(signal.SIGKILL)
+        await expect(page.locator("html")).to_have_attribute("data-state", "reconnecting")
+        port = str(server.port)
+    async with open_store(folder) as gateway:
+        await gateway.execute(f"UPDATE raw SET is_deleted = 1 WHERE interaction_id = '{LONG}' AND step = 4")
+    if hidden:  # such a page draws nothing until it is looked at again
+        await page.evaluate(
+            "globalThis.waiting = []; globalThis.requestAnimationFrame = (call) => waiting.push(call);"
+            "globalThis.wake = () => { for (const call of waiting.splice(0)) call(0); }"
+        )
+    with start_server(folder, SHARE_PORT=port):
+        for _ in range(300 if hidden else 0):
+            await page.wait_for_timeout(100)
+            await page.keyboard.press("5")
+            if await page.evaluate("waiting.length") > 3:
+                break
+        if hidden:
+            await page.wait_for_timeout(1500)
+            await page.evaluate("for (let turn = 0; turn < 50; turn += 1) wake()")
+        else:
+            await stands_at(page, 0, "paused")
+            await page.keyboard.press("5")
+        await expect(page.locator("html")).to_have_attribute("data-offset", "99")
+        if hidden:
+            await page.evaluate("for (let turn = 0; turn < 50; turn += 1) wake()")
+        await page.get_by_role("feed").hover()
+        await page.mouse.wheel(0, -100_000)
+        if hidden:
+            await page.wait_for_timeout(200)
+            await page.evaluate("for (let turn = 0; turn < 50; turn += 1) wake()")
+        await expect(page.locator('article[data-offset="5"]')).to_contain_text("thought 6.")
+        pages.assert_clean(AWAY)

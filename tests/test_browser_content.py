@@ -124,9 +124,9 @@ async def open_everything(page: Page) -> None:
     """Scroll through all steps, and open all that can be opened."""
     feed = page.get_by_role("feed")
     for _ in range(400):
-        for details in await page.locator("main details:not([open]) > summary").all():
-            if await details.is_visible():
-                await details.evaluate("(summary) => summary.click()")
+        await page.locator("main details:not([open]) > summary").evaluate_all(
+            "(all) => all.filter((summary) => summary.checkVisibility()).forEach((summary) => summary.click())"
+        )
         done = await feed.evaluate(
             "(feed) => { const before = feed.scrollTop; feed.scrollTop -= 400; return feed.scrollTop === before; }"
         )
@@ -375,13 +375,15 @@ async def test_the_plan_shows_what_a_refinement_has_changed(pages: Pages, tmp_pa
         await stands_at(page, 6, "paused")
         tree = page.get_by_role("complementary", name="Plan")
         items = [re.sub(r"\s+", " ", text) for text in await tree.get_by_role("listitem").all_inner_texts()]
-        assert [re.sub(" the goal.*| Read the.*", "", text) for text in items] == [
-            "✕ Failed: 1.1Read",
-            "◉ In progress: 1.2Askchanged",
-            "○ To do: 1.2.1Ask whomadded",
-            "– Dropped: 1.3Write",
-            "○ To do: 1.10Last",
+        assert [re.sub(" the goal.*", "", text) for text in items] == [
+            "✕ Failed: 1.1 Read",
+            "◉ In progress: 1.2 Ask changed",
+            "○ To do: 1.2.1 Ask whom added",
+            "– Dropped: 1.3 Write",
+            "○ To do: 1.10 Last",
         ]
+        await expect(page.locator('article[data-offset="3"]')).to_have_attribute("data-kind", "failed")
+        await tree.get_by_text("1 lesson").click()
         await expect(tree.get_by_text("Read the docs first.")).to_be_visible()
         await expect(tree.locator("[aria-current]")).to_contain_text("Ask")
         await page.locator('article[data-offset="1"] h3').click()
@@ -420,3 +422,57 @@ async def test_a_player_in_somebody_elses_page(pages: Pages, shared_server: Serv
         await shot(page, "embedded")
         pages.assert_clean("frame-ancestors", "X-Frame-Options", "chrome-error", MISSING)
         assert len([error for error in pages.errors if "frame" in error.lower()]) >= 1  # the third one
+
+
+def long_plan(tasks: int, depth: int) -> dict[str, Any]:
+    """A run with so many subtasks beside each other, the first of which has so many below it."""
+    recording = make_timed_recording("planned", 3, 0.01)
+    subtasks = [{"task_id": f"1.{number}", "name": f"Part {number}", "goal": "g"} for number in range(tasks)]
+    subtasks += [{"task_id": "1.0" + ".1" * level, "name": "deeper", "goal": "g"} for level in range(1, depth)]
+    goal = "Please find all the bugs in this repository and write a report. " * 10
+    recording["raws"][0] |= {"status": "start", "current": "1", "data": {"goal": goal, "subtasks": subtasks}}
+    return recording
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_a_long_plan_and_a_long_goal_make_no_page_scroll(pages: Pages, tmp_path: Path, width: int) -> None:
+    put_in(tmp_path, write_recording(tmp_path / "plan.json", long_plan(60, 1)))
+    with start_server(tmp_path) as server:
+        page = await pages.open(f"{server.http_url}/r/planned#step=2", width=width, height=700)
+        await stands_at(page, 2, "paused")
+        size = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+        assert size == [width, 700]
+        pages.assert_clean()
+
+
+async def test_a_plan_of_any_size_is_drawn_soon(pages: Pages, tmp_path: Path) -> None:
+    recording = long_plan(1, 400)
+    nested = [{"task_id": f"2.{number}", "name": "n"} for number in range(20_000)]
+    recording["raws"][0]["data"]["subtasks"].append({"task_id": "2", "name": "many", "subtasks": nested})
+    put_in(tmp_path, write_recording(tmp_path / "plan.json", recording))
+    with start_server(tmp_path) as server:
+        page = await pages.open(f"{server.http_url}/r/planned#step=3")
+        await stands_at(page, 3, "paused")
+        await expect(page.get_by_role("complementary", name="Plan").locator("li")).to_have_count(500)
+        pages.assert_clean()
+
+
+async def test_a_run_that_ends_with_no_list_of_files_still_has_them(pages: Pages, tmp_path: Path) -> None:
+    recording = make_timed_recording("kept", 3, 0.01)
+    recording["raws"][1]["file_list"] = ["a.txt"]
+    recording["raws"][2]["file_list"] = []
+    recording["workspace"] = {"a.txt": "aGVsbG8=", "b.txt": "aGVsbG8="}
+    put_in(tmp_path, write_recording(tmp_path / "kept.json", recording))
+    with start_server(tmp_path) as server:
+        page = await pages.open(f"{server.http_url}/r/kept")
+        await stands_at(page, 3, "ended")
+        pane = page.get_by_role("complementary", name="Files")
+        await expect(pane.get_by_role("button", name="a.txt")).to_be_visible()
+        await pane.get_by_role("button", name="a.txt").focus()
+        await page.keyboard.press(",")
+        await stands_at(page, 2, "paused")
+        await expect(pane.get_by_role("button", name="a.txt")).to_be_focused()
+        await page.keyboard.press(",")
+        await stands_at(page, 1, "paused")
+        await expect(pane.get_by_role("heading", name="Files at the end of the run")).to_be_visible()
+        pages.assert_clean()

@@ -364,9 +364,7 @@ async def test_who_scrolls_up_is_left_where_he_reads(pages: Pages, shared_server
     pages.assert_clean(GONE)
 
 
-async def test_the_plan_and_the_files_are_those_of_the_step_that_is_looked_at(
-    pages: Pages, shared_server: Server
-) -> None:
+async def test_the_plan_is_that_of_the_step_that_is_looked_at(pages: Pages, shared_server: Server) -> None:
     page = await opened(pages, shared_server, f"r/{SHORT}#step=6")
     plan = page.get_by_role("complementary", name="Plan")
     await stands_at(page, 6)
@@ -374,7 +372,6 @@ async def test_the_plan_and_the_files_are_those_of_the_step_that_is_looked_at(
     await expect(plan.get_by_role("listitem")).to_contain_text("Done:")
     await page.locator('article[data-offset="3"] h3').click()
     await expect(plan.get_by_role("listitem")).to_contain_text("In progress:")
-    await expect(page.get_by_role("heading", name="Files as of step 3")).to_be_visible()
     await page.locator('article[data-offset="2"] h3').click()
     await expect(plan.get_by_role("listitem")).to_contain_text("To do:")
     await page.locator('article[data-offset="3"] h3').click()
@@ -466,3 +463,88 @@ async def test_the_keyboard_stays_in_a_step_that_is_scrolled_away(pages: Pages, 
         await expect(page.locator('article[data-offset="300"]')).to_be_focused()
         await expect(page.locator('article[data-offset="300"]')).to_be_in_viewport()
         pages.assert_clean()
+
+
+async def test_the_arrow_keys_work_after_a_click_on_a_button(pages: Pages, shared_server: Server) -> None:
+    page = await opened(pages, shared_server)
+    await stands_at(page, 3)
+
+    await page.get_by_role("button", name="Next step").click()
+    await stands_at(page, 4)
+    await page.keyboard.press("ArrowRight")
+    await stands_at(page, 5)
+    await page.get_by_label("Speed").select_option("2")
+    await page.keyboard.press("ArrowLeft")
+    await stands_at(page, 4)
+    pages.assert_clean()
+
+
+async def test_a_tenth_forward_and_a_tenth_back_is_where_it_was(pages: Pages, shared_server: Server) -> None:
+    page = await opened(pages, shared_server, f"r/{EDGE}#step=4")
+    await stands_at(page, 4)
+
+    await page.keyboard.press("Shift+ArrowRight")
+    await stands_at(page, 5)
+    await page.keyboard.press("Shift+ArrowLeft")
+    await stands_at(page, 4)
+    pages.assert_clean(GONE)
+
+
+async def test_the_number_of_a_step_leads_there_also_when_the_address_names_it(
+    pages: Pages, shared_server: Server
+) -> None:
+    page = await opened(pages, shared_server)
+    await stands_at(page, 3)
+
+    await page.keyboard.press("9")
+    await stands_at(page, 5)
+    await page.get_by_role("link", name="Go to step 3").click()
+    await stands_at(page, 3)
+    pages.assert_clean()
+
+
+async def test_the_last_step_is_the_end_however_one_comes_there(pages: Pages, shared_server: Server) -> None:
+    page = await opened(pages, shared_server, f"r/{SHORT}?speed=8#step=6")
+    await stands_at(page, 6)
+
+    await expect(page.locator(".outcome")).to_have_text("Finished")
+    await page.get_by_role("button", name="Play", exact=True).click()  # from the beginning
+    await expect(page.locator("html")).to_have_attribute("data-offset", re.compile("[1-5]"))
+    await stands_at(page, 6, "ended")
+    pages.assert_clean()
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+async def test_a_loop_of_one_moment_goes_on_and_on(pages: Pages, tmp_path: Path, rows: int) -> None:
+    put_in(tmp_path, write_recording(tmp_path / "moment.json", make_timed_recording("moment", rows, 0)))
+    async with serve_mounted(tmp_path, "/x") as url:
+        page = await pages.open()
+        sent: list[str] = []
+        page.on("websocket", lambda socket: socket.on("framesent", lambda text: sent.append(str(text))))
+        pages.origins.add(url.split("/")[2])
+        await page.goto(f"{url}r/moment?loop=1")
+        for _ in range(200):
+            if sum('"play"' in text for text in sent) >= 3:
+                break
+            await page.wait_for_timeout(50)
+        assert 3 <= sum('"play"' in text for text in sent) < 20
+        pages.assert_clean()
+
+
+async def test_the_keyboard_stays_on_the_button_of_the_last_step(pages: Pages, shared_server: Server) -> None:
+    page = await opened(pages, shared_server, f"r/{SHORT}#step=5")
+    await stands_at(page, 5)
+
+    following = page.get_by_role("button", name="Next step")
+    await following.focus()
+    for _ in range(3):
+        await page.keyboard.press("Enter")
+    await stands_at(page, 6)
+    await expect(following).to_be_focused()
+    await expect(following).to_be_disabled()
+    task = page.get_by_role("complementary", name="Plan").get_by_role("button", name="One")
+    await task.focus()
+    await page.keyboard.press("Enter")
+    await stands_at(page, 3)
+    await expect(task).to_be_focused()
+    pages.assert_clean()

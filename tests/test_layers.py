@@ -86,7 +86,7 @@ ALLOWED = {
     "share.routing": "storage.database storage.schema access api api_content api_links api_outline api_recordings clock"
     " embedding endpoint endpoint_v1 feed frames pages revocation services settings static_files wire_v1 xagent",
     "share.application": "storage.database storage.interactions storage.schema storage.users"
-    " clock logs routing settings",
+    " clock logs page routing settings",
     "share.serving": "application logs settings wire",
     "share.render": "logs",
     "share.watch": "client logs render",

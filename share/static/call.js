@@ -7,7 +7,7 @@ import { exactJson, jsonView } from "./json.js";
 import { longText } from "./long_text.js";
 import { outputView } from "./output.js";
 import { isSaid, part, prose, section } from "./prose.js";
-import { objectOf, textOf } from "./run.js";
+import { objectOf, textOf } from "./data.js";
 
 /** @typedef {import("./types.js").Files} Files */
 /** @typedef {import("./folds.js").Folds} Folds */
@@ -197,20 +197,4 @@ export function submitView(data, files, folds, key) {
       fold(folds, `${key}:answer`, "Answer", () => outputView(tool.tool_output, files, folds, `${key}:output`)),
     otherView(data, folds, key),
   ];
-}
-
-/**
- * Whether the subtask that was handed in is done; null where the step doesn't say.
- *
- * @param {unknown} data
- * @returns {boolean | null}
- */
-export function isSuccess(data) {
-  const tool = objectOf(objectOf(data).using_tools);
-  const { success } = objectOf(objectOf(tool.tool_input).result);
-  if (typeof success === "boolean") {
-    return success;
-  }
-  const code = textOf(tool.tool_status_code);
-  return code ? code === "SUBMIT_AS_SUCCESS" : null;
 }

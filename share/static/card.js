@@ -19,7 +19,7 @@ const OUTCOMES = { live: "Live", finished: "Finished", failed: "Failed", broken:
  */
 export function cardOf(recording, root, now) {
   const description = shortened(recording.description);
-  const goal = shortened(recording.goal);
+  const goal = withoutTitle(shortened(recording.goal), description);
   const outcome = outcomeOf(recording);
   const link = el("a", { href: `${root}r/${quoted(recording.id)}`, dir: "auto" }, description || goal || UNTITLED);
   const top = el("p", { class: "card-top" }, el("span", { class: `outcome is-${outcome}` }, OUTCOMES[outcome]));
@@ -29,11 +29,16 @@ export function cardOf(recording, root, now) {
     top.append(time);
   }
   const card = el("div", { class: "card", role: "listitem" }, el("h2", {}, link), top);
-  if (description && goal && goal !== description) {
+  if (description && goal) {
     card.append(el("p", { class: "goal", dir: "auto" }, goal));
   }
   card.append(facts(recording));
   return card;
+}
+
+/** A goal often begins with the line that has become the description. @param {string} goal @param {string} title */
+function withoutTitle(goal, title) {
+  return title && goal.startsWith(title) ? goal.slice(title.length).trim() : goal;
 }
 
 /** @param {Listed} recording */

@@ -1,5 +1,7 @@
 /** The way to the server: a WebSocket that speaks replay.v1, and comes back when it is lost. */
 
+import { parse } from "./data.js";
+
 const FIRST_BACKOFF_SECONDS = 0.5;
 const MAX_BACKOFF_SECONDS = 10;
 const PING_SECONDS = 20;
@@ -32,6 +34,7 @@ export class Connection {
     this.said = ""; // by the last error frame
     this.timer = 0;
     this.deadline = 0;
+    this.isFinal = false; // refused for good
   }
 
   /** @param {Listener} listener */
@@ -52,6 +55,7 @@ export class Connection {
 
   connect() {
     clearTimeout(this.timer);
+    this.timer = 0;
     this.said = "";
     const socket = new WebSocket(this.url, "replay.v1");
     this.socket = socket;
@@ -63,7 +67,10 @@ export class Connection {
   /** @param {string} text */
   take(text) {
     clearTimeout(this.deadline);
-    const frame = parse(text);
+    const frame = frameOf(text);
+    if (frame === null) {
+      return;
+    }
     if (frame.type === "error" && typeof frame.message === "string") {
       this.said = frame.message;
     } else if (frame.type !== "pong") {
@@ -77,6 +84,7 @@ export class Connection {
     clearTimeout(this.deadline);
     this.socket = null;
     if (code >= FINAL_CODES) {
+      this.isFinal = true;
       this.listener?.onRefused(reason || this.said || `The server closed the connection with ${code}.`, code);
       return;
     }
@@ -115,26 +123,19 @@ export class Connection {
   }
 
   retryNow() {
-    if (!this.socket && this.timer) {
+    if (!this.socket && !this.isFinal) {
       this.connect();
     }
   }
 }
 
-/**
- * The JSON of a frame, with whole numbers of any size: those beyond what a number holds become BigInt.
- *
- * @param {string} text
- */
-export function parse(text) {
-  if (!/[0-9]{16}/.test(text)) {
-    return JSON.parse(text);
+/** @param {string} text @returns {any} the frame; null for what is none, which a server of ours never sends */
+function frameOf(text) {
+  try {
+    const frame = parse(text);
+    const isFrame = typeof frame === "object" && frame !== null && (frame.type !== "rows" || Array.isArray(frame.rows));
+    return isFrame ? frame : null;
+  } catch {
+    return null;
   }
-  /** @type {(key: string, value: unknown, context?: { source?: string }) => unknown} */
-  const keepDigits = (_key, value, context) => {
-    const source = context?.source;
-    const whole = typeof value === "number" && !Number.isSafeInteger(value) && source && /^-?[0-9]+$/.test(source);
-    return whole ? BigInt(source) : value;
-  };
-  return JSON.parse(text, keepDigits);
 }

@@ -30,7 +30,10 @@ export class Controls {
       { "aria-label": "Speed" },
       ...SPEEDS.map((speed) => el("option", { value: speed }, `${speed}×`)),
     );
-    this.speed.addEventListener("change", () => navigation.speed(Number(this.speed.value)));
+    this.speed.addEventListener("change", () => {
+      navigation.speed(Number(this.speed.value));
+      this.speed.blur(); // the keys are the player's again
+    });
     this.skipIdle = el(
       "button",
       { type: "button", "aria-pressed": "false", onclick: () => navigation.skipIdle() },
@@ -68,7 +71,11 @@ export class Controls {
   update(replay) {
     const { recording, offset } = replay;
     const [name, label] =
-      replay.end !== null ? ["replay", "Play"] : replay.playing ? ["pause", "Pause"] : ["play", "Play"];
+      replay.end !== null || (replay.outcome !== null && !replay.playing)
+        ? ["replay", "Play"]
+        : replay.playing
+          ? ["pause", "Pause"]
+          : ["play", "Play"];
     if (this.shown !== name) {
       this.shown = name;
       this.play.setAttribute("aria-label", label);
@@ -77,9 +84,10 @@ export class Controls {
     }
     const total = recording?.total ?? 0;
     const live = recording?.live ?? false;
-    this.previous.disabled = offset <= 1;
-    this.next.disabled = offset >= total;
-    this.steps.textContent = `${offset} / ${total}`;
+    // Not `disabled`: that would take the keyboard away from who has just pressed it.
+    this.previous.setAttribute("aria-disabled", String(offset <= 1));
+    this.next.setAttribute("aria-disabled", String(offset >= total && !live));
+    this.steps.textContent = `Step ${offset} / ${total}`;
     this.badge.hidden = !live;
     this.live.hidden = !live || (replay.atLiveEdge && replay.playing);
     this.showSpeed(replay.speed);

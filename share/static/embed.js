@@ -4,7 +4,7 @@
  *   <script src="https://host/embed.js" data-recording="ID or TOKEN" data-speed="2"></script>
  *
  * data-speed, data-idle-time-limit, data-t (seconds), data-autoplay, data-loop and data-step are what they are in the
- * address of a player. Nothing is left behind in the page but the frame.
+ * address of a player. Nothing is left behind in the page but the frame and what listens to it.
  */
 (() => {
   const script = document.currentScript;

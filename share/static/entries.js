@@ -1,6 +1,7 @@
 /** The steps that are in the page at the moment, each as an article: made, filled and taken away again. */
 
 import { el } from "./dom.js";
+import { isFailedSubmit } from "./data.js";
 import { kindOf } from "./kinds.js";
 import { stepTitle, stepView } from "./step.js";
 
@@ -57,18 +58,37 @@ export class Entries {
       }
     }
     const deadline = performance.now() + BUDGET_MS;
-    let after = above;
     for (let index = first; index <= last; index += 1) {
       const article = this.shown.get(index) ?? this.make(rows[index], heightOf(index));
       if (this.empty.has(index) && performance.now() < deadline) {
         this.fill(article, rows[index]);
       }
+    }
+    this.order(above);
+    return this.empty.size === 0;
+  }
+
+  /** Put them in their order behind an element. What has the keyboard isn't moved, or would lose it. @param {Element} above */
+  order(above) {
+    const articles = [...this.shown].sort(([one], [other]) => one - other).map(([, article]) => article);
+    const kept = articles.findIndex((article) => article.contains(document.activeElement));
+    for (let index = kept - 1; index >= 0; index -= 1) {
+      if (articles[index].nextElementSibling !== articles[index + 1]) {
+        articles[index + 1].before(articles[index]);
+      }
+    }
+    let after = kept < 0 ? above : articles[kept];
+    for (const article of articles.slice(kept + 1)) {
       if (after.nextElementSibling !== article) {
         after.after(article);
       }
       after = article;
     }
-    return this.empty.size === 0;
+  }
+
+  clear() {
+    this.forget(0);
+    this.folds.states.clear();
   }
 
   /** @param {number} from take away the steps from this index on: they are not the same any more */
@@ -96,7 +116,7 @@ export class Entries {
       class: "entry",
       id: `step=${row.offset}`, // what the link on its number, and the page's address, name
       tabindex: -1,
-      "data-kind": kindOf(row.status),
+      "data-kind": isFailedSubmit(row) ? "failed" : kindOf(row.status),
       "data-offset": row.offset,
       "aria-posinset": row.offset,
       "aria-label": stepTitle(row),
@@ -111,7 +131,10 @@ export class Entries {
   /** @param {HTMLElement} article @param {Row} row */
   fill(article, row) {
     const label = `Go to step ${row.offset}`;
-    const number = el("a", { class: "entry-number", href: `#step=${row.offset}`, "aria-label": label }, row.offset);
+    const href = `#step=${row.offset}`;
+    // The address may name it already, and then it doesn't change.
+    const again = () => location.hash === href && dispatchEvent(new Event("hashchange"));
+    const number = el("a", { class: "entry-number", href, "aria-label": label, onclick: again }, row.offset);
     this.empty.delete(row.offset - 1);
     article.style.minHeight = "";
     article.replaceChildren(number, stepView(row, this.files, this.folds));

@@ -24,20 +24,10 @@ export class ServerFiles {
     this.root = new URL(root, location.href).href;
     this.api = `${this.root}api/v1/recordings/${encodeURIComponent(name)}`;
     this.viewer = viewer;
-    /** @type {Promise<FileInfo[]> | null} */
-    this.listed = null;
-  }
-
-  list() {
-    this.listed ??= this.readList().catch((error) => {
-      this.listed = null;
-      throw error;
-    });
-    return this.listed;
   }
 
   /** @returns {Promise<FileInfo[]>} */
-  async readList() {
+  async list() {
     const found = JSON.parse(new TextDecoder().decode(await this.read(this.signed(`${this.api}/files`))));
     return found.files.map((/** @type {FileInfo} */ file) => ({ ...file, url: this.url(file.name) ?? file.url }));
   }

@@ -13,6 +13,9 @@ export class FilesPane {
     /** @type {FileInfo[] | null} */
     this.kept = null;
     this.problem = "";
+    /** @type {string[] | null} */
+    this.names = null;
+    this.offset = 0;
     this.open = "";
     this.title = el("h2", {}, "Files");
     this.list = el("div", { class: "files" });
@@ -34,38 +37,39 @@ export class FilesPane {
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
     }
-    const again = this.last;
     this.shown = "";
-    if (again) {
-      this.show(again.names, again.offset, again.ended);
-    }
+    this.show(this.names, this.offset);
   }
 
-  /**
-   * @param {string[] | null} names as of that step; null where no step has said
-   * @param {number} offset
-   * @param {boolean} ended whether that is the last step of a run that is over
-   */
-  show(names, offset, ended) {
-    this.last = { names, offset, ended };
-    const key = JSON.stringify([names, ended]);
-    this.title.textContent = ended && !names ? "Files" : `Files as of step ${offset}`;
+  /** Whether a file is named that wasn't there when the list was read. */
+  get isBehind() {
+    const kept = new Set(this.kept?.map((file) => file.name));
+    return this.names !== null && this.names.some((name) => !kept.has(name));
+  }
+
+  /** @param {string[] | null} names as of that step; null where no step has said @param {number} offset */
+  show(names, offset) {
+    [this.names, this.offset] = [names, offset];
+    const key = JSON.stringify(names);
+    const kept = new Map((this.kept ?? []).map((file) => [file.name, file]));
+    this.title.textContent = names ? `Files as of step ${offset}` : kept.size ? "Files at the end of the run" : "Files";
+    this.element.classList.toggle("is-empty", !names && this.kept !== null && !kept.size);
     if (key === this.shown) {
       return;
     }
     this.shown = key;
-    const kept = new Map((this.kept ?? []).map((file) => [file.name, file]));
-    const now = names ?? (ended ? [...kept.keys()] : []);
-    const later = [...kept.keys()].filter((name) => !now.includes(name));
-    this.list.replaceChildren(
-      now.length
-        ? this.listOf(now, kept)
-        : el("p", { class: "nothing" }, this.problem || (ended ? "No files." : "No files so far.")),
-    );
+    const focused = document.activeElement?.closest("#files button")?.getAttribute("data-name");
+    const now = names ?? [...kept.keys()];
+    const known = new Set(now);
+    const later = [...kept.keys()].filter((name) => !known.has(name));
+    const nothing = el("p", { class: "nothing" }, this.problem || "No files.");
+    this.list.replaceChildren(now.length ? this.listOf(now, kept) : nothing);
     if (later.length) {
       const title = `${later.length} more at the end of the run`;
       this.list.append(el("details", {}, el("summary", {}, title), this.listOf(later, kept)));
     }
+    // The list is another one, but the keyboard stays where it was.
+    [...this.list.querySelectorAll("button")].find((button) => button.dataset.name === focused)?.focus();
   }
 
   /** @param {string[]} names @param {Map<string, FileInfo>} kept */

@@ -21,7 +21,10 @@ function isTaken(event) {
   if (event.key === " ") {
     return target.closest("button, summary, a") !== null;
   }
-  return event.key.startsWith("Arrow") && target.closest("[role=slider], pre, [role=region], [role=group]") !== null;
+  return (
+    event.key.startsWith("Arrow") &&
+    target.closest("[role=slider], pre, :is([role=region], [role=group])[tabindex]") !== null
+  );
 }
 
 /** @param {import("./navigation.js").Navigation} navigation @param {() => void} help */
@@ -35,8 +38,8 @@ export function listenToKeys(navigation, help) {
     "shift ArrowRight": () => navigation.skip(0.1),
     "[": () => navigation.marker(-1),
     "]": () => navigation.marker(1),
-    ",": () => navigation.frame(-1),
-    ".": () => navigation.frame(1),
+    ",": () => navigation.nudge(-1),
+    ".": () => navigation.nudge(1),
     f: () => navigation.fullscreen(),
     "?": help,
   };

@@ -32,6 +32,11 @@ export function kindOf(status) {
   return Object.hasOwn(KINDS, status) ? KINDS[status] : "other";
 }
 
+/** @param {(string | null)[]} statuses of the last row, and of the run @returns {string} how the run ended */
+export function outcomeOf(...statuses) {
+  return statuses.find((status) => status === "finished" || status === "failed") ?? "truncated";
+}
+
 /** @param {Kind} kind */
 export function kindLabel(kind) {
   return LABELS[kind];

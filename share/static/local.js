@@ -1,5 +1,6 @@
 /** replay.v1 within the page, over a recording that the page holds itself. */
 
+import { outcomeOf } from "./kinds.js";
 import { Timeline } from "./timeline.js";
 
 /** @typedef {import("./connection.js").Transport} Transport */
@@ -19,6 +20,7 @@ export class LocalReplay {
     this.recording = held.recording;
     this.rows = held.rows;
     this.timeline = new Timeline(held.rows.map((row) => row.at));
+    this.reason = outcomeOf(held.rows[held.rows.length - 1]?.status, held.recording.status);
     this.ended = false;
     this.timer = 0;
   }
@@ -105,23 +107,13 @@ export class LocalReplay {
     }
     if (timeline.playing && timeline.offset === this.rows.length && !this.ended) {
       this.ended = true;
-      this.listener?.onFrame({ type: "end", offset: timeline.offset, reason: this.reason() });
+      this.listener?.onFrame({ type: "end", offset: timeline.offset, reason: this.reason });
     }
     const due = timeline.due(this.now());
     if (due !== null) {
       // A timer can't wait longer than 2^31 ms; it looks again then.
       this.timer = setTimeout(() => this.sendDue(), Math.min(Math.max(due - this.now(), 0) * 1000, 1e9));
     }
-  }
-
-  reason() {
-    const last = this.rows[this.rows.length - 1]?.status;
-    for (const status of [last, this.recording.status]) {
-      if (status === "finished" || status === "failed") {
-        return status;
-      }
-    }
-    return "truncated";
   }
 
   now() {

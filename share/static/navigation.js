@@ -7,7 +7,7 @@ const IDLE_LIMIT_SECONDS = 1;
 export class Navigation {
   /**
    * @param {import("./replay.js").Replay} replay
-   * @param {{ say: (text: string) => void, look: (offset: number) => void }} page to say something, to look at a step;
+   * @param {{ say: (text: string, quietly?: boolean) => void, look: (offset: number) => void }} page to say something, to look at a step;
    *   0 is wherever the replay is
    */
   constructor(replay, page) {
@@ -46,7 +46,7 @@ export class Navigation {
     this.wanted = Math.max(Math.min(1, this.total), Math.min(offset, this.total));
     this.page.look(0);
     this.replay.seek({ offset: this.wanted });
-    this.page.say(`Step ${this.wanted} of ${this.total}`);
+    this.page.say(`Step ${this.wanted} of ${this.total}`, true); // who sees the page sees it below
   }
 
   /** @param {number} by */
@@ -55,14 +55,15 @@ export class Navigation {
   }
 
   /** Pause, and a step. @param {number} by */
-  frame(by) {
+  nudge(by) {
     this.replay.pause();
     this.step(by);
   }
 
   /** @param {number} at seconds from the first row */
   seek(at) {
-    const bounded = Math.max(0, Math.min(at, this.duration));
+    // To the millisecond: what has been divided and multiplied must not miss a row by less.
+    const bounded = Math.max(0, Math.min(Math.round(at * 1000) / 1000, this.duration));
     this.wanted = this.replay.offsetAt(bounded);
     this.page.look(0);
     this.replay.seek({ at: bounded });
@@ -80,8 +81,11 @@ export class Navigation {
 
   /** @param {number} by a part of the whole, such as -0.1 */
   skip(by) {
-    const part = this.duration ? this.replay.position() / this.duration : this.here / Math.max(1, this.total);
-    this.jump(part + by);
+    if (this.duration) {
+      this.seek(this.replay.position() + by * this.duration);
+    } else {
+      this.seekStep(this.here + Math.round(by * this.total));
+    }
   }
 
   /** Go to where the subtask before, or the one behind, begins. @param {number} by */

@@ -7,7 +7,7 @@ import { picture } from "./image.js";
 import { jsonView } from "./json.js";
 import { markdown } from "./markdown.js";
 import { terminalText } from "./output.js";
-import { objectOf, textOf } from "./run.js";
+import { objectOf, textOf } from "./data.js";
 
 /** @typedef {import("./types.js").Files} Files */
 /** @typedef {import("./folds.js").Folds} Folds */

@@ -1,5 +1,7 @@
 /** What is known of all steps before they have come: where each stands on the timeline, and of what kind it is. */
 
+import { isFailedSubmit } from "./data.js";
+
 /** @typedef {import("./marks.js").Mark} Mark */
 
 export class Outliner {
@@ -13,7 +15,9 @@ export class Outliner {
     /** @type {Mark[]} */
     this.marks = [];
     this.known = 0; // rows that the marks stand for
+    this.looked = 0; // rows that have been looked at for failures
     this.epoch = "";
+    this.failed = false;
   }
 
   /** @type {(() => void) | undefined} */
@@ -24,16 +28,40 @@ export class Outliner {
     const { recording, rows } = this.replay;
     if (recording && recording.epoch !== this.epoch) {
       this.epoch = recording.epoch;
-      [this.marks, this.known] = [[], 0];
-      this.read().then(
-        (outline) => this.learn(outline),
-        () => {},
-      ); // else marks come with their steps
+      [this.marks, this.known, this.looked] = [[], 0, 0];
+      this.ask();
     }
     for (const { offset, at, status } of rows.slice(this.known)) {
       this.marks.push({ offset, at, status });
       this.known = offset;
     }
+    this.markFailures(rows);
+  }
+
+  /** Ask for the outline; where that fails, marks come with their steps. */
+  ask() {
+    this.read().then(
+      (outline) => this.learn(outline),
+      () => (this.failed = true),
+    );
+  }
+
+  /** Ask again for what couldn't be read while the connection was lost. */
+  askAgain() {
+    if (this.failed) {
+      this.failed = false;
+      this.ask();
+    }
+  }
+
+  /** That a subtask has failed is known when its step has come. @param {import("./types.js").Row[]} rows */
+  markFailures(rows) {
+    for (const row of rows.slice(this.looked)) {
+      if (isFailedSubmit(row)) {
+        this.marks = this.marks.map((mark) => (mark.offset === row.offset ? { ...mark, status: "failed" } : mark));
+      }
+    }
+    this.looked = rows.length;
   }
 
   /** @param {import("./types.js").Outline} outline */
@@ -41,6 +69,7 @@ export class Outliner {
     if (outline.epoch === this.epoch) {
       this.marks = outline.steps.map(([offset, at, status]) => ({ offset, at, status }));
       this.known = outline.total;
+      this.looked = 0;
       this.replay.learn(outline);
       this.onLearnt?.();
     }

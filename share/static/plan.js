@@ -4,6 +4,8 @@ import { el } from "./dom.js";
 
 /** @typedef {import("./run.js").Task} Task */
 
+const MAX_DEPTH = 8; // deeper ones stand on the same level
+
 const STATES = { todo: "To do", doing: "In progress", done: "Done", failed: "Failed", dropped: "Dropped" };
 const MARKS = { todo: "○", doing: "◉", done: "✓", failed: "✕", dropped: "–" };
 const CHANGES = /** @type {Record<string, string>} */ ({ added: "added", changed: "changed" });
@@ -23,17 +25,21 @@ export class PlanView {
     );
   }
 
-  /** @param {import("./run.js").Plan} plan */
-  show(plan) {
+  /** @param {import("./run.js").Plan} plan @param {boolean} isPlanned whether there will be one, if there is none yet */
+  show(plan, isPlanned) {
+    this.element.classList.toggle("is-empty", !plan.tasks.length && !isPlanned);
     if (plan === this.plan) {
       return;
     }
     this.plan = plan;
+    const focused = document.activeElement?.closest("#plan button")?.getAttribute("data-id");
     if (plan.tasks.length) {
       this.body.replaceChildren(this.tree(plan.tasks, plan.current));
     } else {
       this.body.replaceChildren(el("p", { class: "nothing" }, "No plan so far."));
     }
+    // The list is another one, but the keyboard stays where it was.
+    [...this.body.querySelectorAll("button")].find((button) => button.dataset.id === focused)?.focus();
     this.body.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   }
 
@@ -49,7 +55,7 @@ export class PlanView {
       const item = this.item(task, task.id === current);
       const { list } = open[open.length - 1];
       list.append(item);
-      if (tasks[index + 1]?.id.startsWith(`${task.id}.`)) {
+      if (tasks[index + 1]?.id.startsWith(`${task.id}.`) && open.length < MAX_DEPTH) {
         const inner = el("ul", { class: "subtasks" });
         item.append(inner);
         open.push({ id: `${task.id}.`, list: inner });
@@ -62,7 +68,11 @@ export class PlanView {
   item(task, current) {
     const item = el("li", { class: `subtask is-${task.state}`, "aria-current": current ? "step" : null });
     const name = task.offset
-      ? el("button", { type: "button", class: "subtask-name", onclick: () => this.onSeek(task.offset) }, task.name)
+      ? el(
+          "button",
+          { type: "button", class: "subtask-name", "data-id": task.id, onclick: () => this.onSeek(task.offset) },
+          task.name,
+        )
       : el("span", { class: "subtask-name" }, task.name);
     const change = CHANGES[task.change];
     item.append(
@@ -77,8 +87,10 @@ export class PlanView {
     if (task.goal && task.goal !== task.name) {
       item.append(el("p", { class: "subtask-goal", title: task.goal }, task.goal));
     }
-    for (const note of task.notes) {
-      item.append(el("p", { class: "subtask-note" }, note));
+    if (task.notes.length) {
+      const notes = el("ul", {}, ...task.notes.map((note) => el("li", {}, note)));
+      const title = `${task.notes.length} ${task.notes.length === 1 ? "lesson" : "lessons"}`;
+      item.append(el("details", { class: "subtask-notes", open: current }, el("summary", {}, title), notes));
     }
     return item;
   }

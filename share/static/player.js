@@ -1,15 +1,16 @@
 /** The page that plays a recording: puts the parts together, and keeps them of one mind. */
 
 import { startOf } from "./address.js";
-import { Connection, parse } from "./connection.js";
+import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
+import { parse } from "./data.js";
 import { sizeItself } from "./embedded.js";
 import { LocalFiles, ServerFiles } from "./files.js";
 import { FilesPane } from "./files_pane.js";
 import { Folds } from "./folds.js";
-import { Frame } from "./frame.js";
 import { Help } from "./help.js";
 import { listenToKeys } from "./keys.js";
+import { Layout } from "./layout.js";
 import { LocalReplay } from "./local.js";
 import { Navigation } from "./navigation.js";
 import { Outliner, outlineOf } from "./outliner.js";
@@ -17,6 +18,10 @@ import { PlanView } from "./plan.js";
 import { Replay } from "./replay.js";
 import { Run } from "./run.js";
 import { Steps } from "./steps.js";
+
+const LOOP_PAUSE_MS = 1000;
+const RELOAD_MS = 2000;
+const STATE_MS = 2000;
 
 /** @type {Record<string, string>} */
 const ENDS = {
@@ -33,7 +38,7 @@ const ENDS = {
  * @property {import("./types.js").Files} files
  * @property {() => Promise<import("./types.js").Outline>} readOutline
  * @property {string} address of the page, for links to a step
- * @property {{ address: string, label: string } | null} home where the sign in the corner leads
+ * @property {{ address: string, label: string, framed: boolean } | null} home where the sign in the corner leads
  */
 
 /** @returns {Source} */
@@ -52,10 +57,10 @@ function sourceOf() {
   const { root = "/", name = "", viewer = "", kind } = document.body.dataset;
   const files = new ServerFiles(root, name, viewer);
   const address = `${files.root}${name.startsWith("rs_") ? "s" : "r"}/${name}`;
-  const home =
-    kind === "embed"
-      ? { address, label: "Open in a page of its own" }
-      : { address: files.root, label: "All recordings" };
+  const framed = kind === "embed";
+  const home = framed
+    ? { address, label: "Open in a page of its own", framed }
+    : { address: files.root, label: "All recordings", framed };
   const transport = new Connection(socketUrl(root, name, viewer));
   return { transport, files, readOutline: () => files.readOutline(), address, home };
 }
@@ -80,35 +85,42 @@ class Player {
     this.run = new Run();
     this.help = new Help();
     this.navigation = new Navigation(this.replay, {
-      say: (text) => this.frame.say(text),
+      say: (text, quietly) => this.layout.say(text, quietly),
       look: (offset) => this.look(offset),
     });
     this.controls = new Controls(this.navigation, { copyLink: () => this.copyLink(), help: () => this.help.open() });
     this.plan = new PlanView((offset) => this.navigation.seekStep(offset));
     this.pane = new FilesPane(source.files);
     this.steps = new Steps(source.files, new Folds(), (offset) => this.lookAt(offset));
-    this.frame = new Frame(this, source.home);
+    this.layout = new Layout(this, source.home);
     this.selected = 0;
+    /** @type {string | undefined} of the rows that are shown */
+    this.epoch = undefined;
     /** @type {string | null} the end that has been told */
     this.end = null;
     this.drawn = 0; // the frames that have been asked for
     this.ticked = 0;
+    this.reload = 0;
   }
 
   open() {
     const { replay } = this;
-    document.body.append(this.frame.element, this.help.element);
-    this.frame.onNewest = this.steps.onFollow = () => this.lookAt(0);
+    document.body.append(this.layout.element, this.help.element);
+    this.layout.onNewest = this.steps.onFollow = () => this.lookAt(0);
     this.steps.onLeave = () => this.draw();
     replay.addEventListener("change", () => this.draw());
     replay.addEventListener("hello", () => this.pane.load());
-    replay.addEventListener("back", () => this.frame.say("Connected again"));
-    replay.addEventListener("problem", (event) => this.frame.say(/** @type {CustomEvent} */ (event).detail));
+    replay.addEventListener("back", () => {
+      this.layout.say("Connected again");
+      this.outliner.askAgain();
+    });
+    replay.addEventListener("problem", (event) => this.layout.say(/** @type {CustomEvent} */ (event).detail));
     this.outliner.onLearnt = () => this.draw();
     addEventListener("hashchange", () => this.navigation.hash(location.hash));
     listenToKeys(this.navigation, () => this.help.open());
     document.addEventListener("visibilitychange", () => this.draw());
     sizeItself();
+    setInterval(() => replay.askForState(), STATE_MS);
     replay.open();
     this.draw();
   }
@@ -135,7 +147,7 @@ class Player {
     const link = `${this.address}#step=${step}`;
     try {
       await navigator.clipboard.writeText(link);
-      this.frame.say(`Link to step ${step} copied`);
+      this.layout.say(`Link to step ${step} copied`);
     } catch {
       this.help.showLink(link); // a page without https has no clipboard
     }
@@ -152,24 +164,38 @@ class Player {
   update() {
     const { replay, run } = this;
     if (replay.connection === "refused") {
-      this.frame.refuse(replay.message, replay.code);
+      this.layout.refuse(replay.message, replay.code);
       return;
     }
-    if (replay.offset < run.offset) {
-      run.truncate(replay.offset);
+    if (this.epoch !== replay.recording?.epoch) {
+      this.epoch = replay.recording?.epoch;
+      run.truncate(0);
+      this.steps.clear();
     }
+    run.truncate(replay.offset);
     for (const row of replay.rows.slice(run.offset)) {
       run.take(row);
     }
     this.outliner.update();
     this.controls.scrubber.setMarks(this.outliner.marks, replay.recording);
     this.steps.update(replay.rows, replay.recording?.total ?? 0);
-    this.plan.show(run.planAt(this.lookedAt));
-    this.pane.show(run.filesAt(this.lookedAt), this.lookedAt, replay.end !== null && !this.selected);
+    this.plan.show(run.planAt(this.lookedAt), Boolean(replay.recording?.markers.length));
+    this.pane.show(run.filesAt(this.lookedAt), this.lookedAt);
     this.controls.update(replay);
-    this.frame.update();
+    this.layout.update();
+    this.reloadFiles();
     this.tellEnd();
     this.tick();
+  }
+
+  /** A run that is going on makes files; those that it names and that aren't there yet are asked for, now and then. */
+  reloadFiles() {
+    if (this.replay.recording?.live && this.pane.isBehind && !this.reload) {
+      this.reload = setTimeout(async () => {
+        await this.pane.load();
+        this.reload = 0;
+      }, RELOAD_MS);
+    }
   }
 
   tellEnd() {
@@ -179,10 +205,14 @@ class Player {
     }
     this.end = end;
     if (end !== null && this.start.loop) {
-      this.replay.play();
+      // Not at once: a recording of one moment would be played without a pause.
+      setTimeout(() => {
+        this.end = null;
+        this.replay.play();
+      }, LOOP_PAUSE_MS);
     } else if (end !== null) {
       this.pane.load(); // the files that are there are now those of the end
-      this.frame.say(ENDS[end] ?? ENDS.truncated);
+      this.layout.say(ENDS[end] ?? ENDS.truncated);
     }
   }
 

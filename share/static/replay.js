@@ -1,5 +1,6 @@
 /** One replay as the viewer has it: the rows that have come, and where it is. Every way to a recording feeds it. */
 
+import { outcomeOf } from "./kinds.js";
 import { startCommand } from "./resume.js";
 import { countUntil, positionAt } from "./timeline.js";
 
@@ -64,8 +65,17 @@ export class Replay extends EventTarget {
     return positionAt(this.since, previous, next, this.speed, this.idleTimeLimit, now);
   }
 
+  /** How the run ended, where the last of its steps is shown; null where it isn't, or where more may come. */
+  get outcome() {
+    const { recording, rows } = this;
+    if (this.end !== null || !recording || recording.live || !rows.length || rows.length < recording.total) {
+      return this.end;
+    }
+    return outcomeOf(rows[rows.length - 1].status, recording.status);
+  }
+
   play() {
-    if (this.end !== null) {
+    if (this.end !== null || (!this.playing && this.outcome !== null)) {
       this.seek({ offset: 0 });
     }
     this.settle();
@@ -105,6 +115,14 @@ export class Replay extends EventTarget {
     this.settle();
     this.idleTimeLimit = seconds;
     this.send({ type: "set_idle_time_limit", seconds });
+  }
+
+  /** Who is paused in a run that is going on, or behind it, isn't told of what comes, unless he asks. */
+  askForState() {
+    const isTold = this.atLiveEdge && this.playing;
+    if (this.connection === "open" && this.recording?.live && !isTold && !this.unanswered.length) {
+      this.setSpeed(this.speed); // which changes nothing, and is answered
+    }
   }
 
   settle() {
@@ -168,7 +186,8 @@ export class Replay extends EventTarget {
     const seeks = this.unanswered.filter((command) => command.type === "seek");
     this.unanswered = [];
     if (known && known.epoch !== recording.epoch) {
-      this.truncate(0);
+      // Not the same rows any more, though there may soon be as many.
+      [this.rows, this.times] = [[], []];
       this.since.at = 0;
     }
     this.dispatchEvent(new Event(known ? "back" : "hello"));
@@ -245,6 +264,6 @@ export class Replay extends EventTarget {
 
   /** The row that is shown at a moment of the recording. @param {number} at */
   offsetAt(at) {
-    return countUntil(this.times, at);
+    return countUntil(this.times, at, Number);
   }
 }

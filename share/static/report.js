@@ -5,7 +5,7 @@ import { fold } from "./folds.js";
 import { jsonView } from "./json.js";
 import { outputView } from "./output.js";
 import { isSaid, part, prose, section } from "./prose.js";
-import { objectOf, textOf } from "./run.js";
+import { objectOf, textOf } from "./data.js";
 
 /** @typedef {import("./types.js").Files} Files */
 /** @typedef {import("./folds.js").Folds} Folds */

@@ -1,5 +1,8 @@
 /** What the rows of a run add up to: its goal, its plan and its files, as of each of them. Pure. */
 
+import { isSuccess, listOf, objectOf, textOf } from "./data.js";
+import { countUntil } from "./timeline.js";
+
 /** @typedef {import("./types.js").Row} Row */
 /** @typedef {"todo" | "doing" | "done" | "failed" | "dropped"} TaskState */
 
@@ -21,44 +24,30 @@
  * @property {string} current the id of the task that is worked on; "" for none
  */
 
+const MAX_NOTES = 20; // of a subtask, the newest
 const MAX_TASKS = 500; // each change of one keeps a plan of its own
 /** @type {Record<string, TaskState>} as XAgent spells them */
 const STATES = { SUCCESS: "done", FAIL: "failed", DOING: "doing" };
 
-/** @param {unknown} value @returns {Record<string, unknown>} the object that it is, or an empty one */
-export function objectOf(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? /** @type {any} */ (value) : {};
+/** @param {unknown} value @returns {Task | null} */
+function taskOf(value) {
+  const { name, goal, task_id: id, exceute_status: status } = objectOf(value);
+  const state = STATES[textOf(status)] ?? "todo";
+  const known = typeof id === "string" && id !== "";
+  return known ? { id, name: textOf(name) || id, goal: textOf(goal), state, change: "", notes: [], offset: 0 } : null;
 }
 
-/** @param {unknown} value */
-export function textOf(value) {
-  return typeof value === "string" ? value : "";
-}
-
-/** @param {unknown} value @returns {unknown[]} */
-function listOf(value) {
-  return Array.isArray(value) ? value : [];
-}
-
-/** @param {unknown} value @returns {Task[]} */
+/** @param {unknown} value a list of subtasks, which may have subtasks themselves @returns {Task[]} */
 function tasksOf(value) {
   const tasks = [];
-  for (const item of listOf(value).slice(0, MAX_TASKS)) {
-    const { name, goal, task_id: id, exceute_status: state, subtasks } = objectOf(item);
-    if (typeof id === "string" && id) {
-      tasks.push({
-        id,
-        name: textOf(name) || id,
-        goal: textOf(goal),
-        state: STATES[textOf(state)] ?? "todo",
-        change: "",
-        notes: /** @type {string[]} */ ([]),
-        offset: 0,
-      });
+  const waiting = listOf(value).slice(0, MAX_TASKS).reverse();
+  while (waiting.length && tasks.length < MAX_TASKS) {
+    const item = waiting.pop();
+    const task = taskOf(item);
+    if (task) {
+      tasks.push(task);
     }
-    if (Array.isArray(subtasks) && tasks.length < MAX_TASKS) {
-      tasks.push(...subtasks.flatMap((inner) => tasksOf([{ ...objectOf(inner), subtasks: null }])));
-    }
+    waiting.push(...listOf(objectOf(item).subtasks).slice(0, MAX_TASKS).reverse());
   }
   return tasks;
 }
@@ -77,16 +66,7 @@ function compareIds(one, other) {
  * @returns {Thing | undefined}
  */
 function asOf(things, offset) {
-  let [low, high] = [0, things.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (things[middle].offset <= offset) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return things[low - 1];
+  return things[countUntil(things, offset, (thing) => thing.offset) - 1];
 }
 
 export class Run {
@@ -101,7 +81,11 @@ export class Run {
 
   /** Forget what came after a row. @param {number} offset */
   truncate(offset) {
-    this.offset = Math.min(this.offset, offset);
+    if (offset >= this.offset) {
+      return;
+    }
+    this.offset = offset;
+    this.goal = offset ? this.goal : "";
     this.plans = this.plans.filter((plan) => plan.offset <= offset);
     this.fileLists = this.fileLists.filter((list) => list.offset <= offset);
   }
@@ -152,8 +136,12 @@ export class Run {
       .map((file) => textOf(objectOf(file).name))
       .filter(Boolean);
     const known = this.fileLists[this.fileLists.length - 1];
-    // Many runs list their files nowhere; a list that is empty says nothing before there was one.
-    if ((names.length || known) && names.join("\0") !== known?.names.join("\0")) {
+    // Many runs list their files nowhere; a list that is empty says nothing before there was one, nor at the end.
+    if (!names.length && (row.status === "finished" || row.status === "failed")) {
+      return;
+    }
+    const same = names.length === known?.names.length && names.every((name, index) => name === known.names[index]);
+    if ((names.length || known) && !same) {
       this.fileLists.push({ offset: row.offset, names });
     }
   }
@@ -181,17 +169,16 @@ export class Run {
 
   /** @param {Row} row @param {Record<string, unknown>} data */
   submit(row, data) {
-    const tools = objectOf(data.using_tools);
-    const success = objectOf(objectOf(tools.tool_input).result).success;
-    const failed = tools.tool_status_code === "SUBMIT_AS_FAILED" || success === false;
-    this.changeTask(row, row.current ?? "", () => ({ state: failed ? "failed" : "done" }));
+    this.changeTask(row, row.current ?? "", () => ({ state: isSuccess(data) === false ? "failed" : "done" }));
   }
 
   /** @param {Row} row @param {Record<string, unknown>} data */
   note(row, data) {
     const learnt = listOf(data.posterior_plan_reflection).map(textOf);
-    const notes = [...learnt, textOf(data.action_list_summary)].filter(Boolean);
-    this.changeTask(row, textOf(data.task_id) || (row.current ?? ""), (task) => ({ notes: [...task.notes, ...notes] }));
+    const notes = [...learnt, textOf(data.action_list_summary)].filter(Boolean).slice(0, MAX_NOTES);
+    this.changeTask(row, textOf(data.task_id) || (row.current ?? ""), (task) => ({
+      notes: [...task.notes, ...notes].slice(-MAX_NOTES),
+    }));
   }
 
   /** @param {Row} row @param {Task[]} tasks the plan from here on */

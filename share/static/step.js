@@ -1,13 +1,12 @@
 /** One step of a run, as the inside of its card. */
 
-import { callView, isSuccess, submitView } from "./call.js";
-import { parse } from "./connection.js";
+import { callView, submitView } from "./call.js";
 import { clockTime, el } from "./dom.js";
 import { kindLabel, kindOf } from "./kinds.js";
 import { outputView } from "./output.js";
 import { isSaid } from "./prose.js";
 import { callout, reportView } from "./report.js";
-import { objectOf, textOf } from "./run.js";
+import { isSuccess, objectOf, parse, textOf } from "./data.js";
 
 /** @typedef {import("./types.js").Row} Row */
 /** @typedef {import("./types.js").Files} Files */
@@ -45,7 +44,14 @@ function titleOf(row, data) {
     case "subtask":
       return { label, what: Array.isArray(data) ? `${counted(data.length, "subtask")} from here on` : "", tool: false };
     case "inner":
-      return tool || row.data_url ? { label, what: tool, tool: true } : { label: "Thought", what: "", tool: false };
+      if (tool || row.data_url) {
+        return { label, what: tool, tool: true };
+      }
+      return {
+        label: isSaid(data) ? "Thought" : kindLabel("other"),
+        what: isSaid(data) ? "" : "Nothing was recorded",
+        tool: false,
+      };
     case "subtask_submit":
       return { label, what: submitted(row, data), tool: false };
     case "refinement":

@@ -24,7 +24,8 @@ export class Steps {
     this.total = 0;
     this.selected = 0;
     this.following = true;
-    this.top = 0; // where it was scrolled to last
+    this.top = 0; // where it was scrolled to last, and how high the list was then
+    this.height = 0;
     this.heights = new Heights(GUESS);
     this.entries = new Entries(files, folds, (sizes) => this.measure(sizes));
     this.frame = 0;
@@ -45,6 +46,8 @@ export class Steps {
 
   listen() {
     this.element.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.element.addEventListener("wheel", (event) => event.deltaY < 0 && this.leave(), { passive: true });
+    this.element.addEventListener("touchmove", () => this.leave(), { passive: true });
     this.element.addEventListener("keydown", (event) => this.onKey(event));
     const select = (/** @type {Event} */ event) => this.select(event.target);
     this.element.addEventListener("click", select);
@@ -71,6 +74,13 @@ export class Steps {
     if (offset && offset !== this.selected) {
       this.onSelect(offset);
     }
+  }
+
+  /** Forget all steps: those that come are other ones. */
+  clear() {
+    this.entries.clear();
+    this.heights = new Heights(GUESS);
+    this.rows = [];
   }
 
   /** Show these rows; the last of them is where the replay is. @param {Row[]} rows @param {number} total */
@@ -104,20 +114,28 @@ export class Steps {
   scrollTo(top) {
     this.element.scrollTop = top;
     this.top = this.element.scrollTop;
+    this.height = this.element.scrollHeight;
   }
 
   /** Whoever scrolls up wants to read, and isn't taken along to the next step; at the end he is again. */
-  scrolled() {
-    const { scrollTop, clientHeight, scrollHeight } = this.element;
-    const atBottom = scrollTop + clientHeight >= scrollHeight - 1; // also where the list has become shorter
-    if (scrollTop < this.top - 1 && !atBottom) {
+  leave() {
+    if (this.following && this.element.scrollHeight > this.element.clientHeight) {
       this.following = false;
       this.onLeave?.();
+    }
+  }
+
+  scrolled() {
+    const { scrollTop, clientHeight, scrollHeight } = this.element;
+    const atBottom = scrollTop + clientHeight >= scrollHeight - 1;
+    // Where the list has become shorter or longer meanwhile, that may have moved it.
+    if (scrollTop < this.top - 1 && !atBottom && scrollHeight === this.height) {
+      this.leave();
     } else if (!this.following && scrollTop > this.top && (atBottom || scrollTop >= this.tail() - NEAR)) {
       this.following = true;
       this.onFollow?.();
     }
-    this.top = scrollTop;
+    [this.top, this.height] = [scrollTop, scrollHeight];
     this.draw();
   }
 

@@ -7,7 +7,7 @@
  * @param {number} speed
  * @param {number | null} limit in seconds; null for none
  */
-export function pauseSeconds(gap, speed, limit) {
+function pauseSeconds(gap, speed, limit) {
   const pause = gap / speed;
   return limit === null ? pause : Math.min(pause, limit);
 }
@@ -29,16 +29,18 @@ export function positionAt(since, previous, next, speed, limit, now) {
 }
 
 /**
- * How many of the sorted `times` are not later than `at`.
+ * How many of the things, sorted by a number that each has, are not behind `limit`.
  *
- * @param {ArrayLike<number>} times
- * @param {number} at
+ * @template Thing
+ * @param {Thing[]} things
+ * @param {number} limit
+ * @param {(thing: Thing) => number} numberOf
  */
-export function countUntil(times, at) {
-  let [low, high] = [0, times.length];
+export function countUntil(things, limit, numberOf) {
+  let [low, high] = [0, things.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (times[middle] <= at) {
+    if (numberOf(things[middle]) <= limit) {
       low = middle + 1;
     } else {
       high = middle;
@@ -115,7 +117,7 @@ export class Timeline {
 
   /** Go to a moment of the recording. @param {number} at @param {number} now */
   seekAt(at, now) {
-    this.seek(countUntil(this.times, at), now);
+    this.seek(countUntil(this.times, at, Number), now);
     if (this.place > 0 && this.place < this.times.length) {
       this.since.at = at;
     }

@@ -20,10 +20,11 @@ const REFUSALS = { 4503: "Not available", 4504: "Not found", 4505: "Not found" }
  * @property {import("./navigation.js").Navigation} navigation
  */
 
-export class Frame {
-  /** @param {Parts} parts @param {{ address: string, label: string } | null} home where the sign in the corner leads */
+export class Layout {
+  /** @param {Parts} parts @param {{ address: string, label: string, framed: boolean } | null} home where the sign in the corner leads */
   constructor(parts, home) {
     this.parts = parts;
+    this.home = home;
     this.timer = 0;
     this.title = el("h1", {}, "Replay");
     this.outcome = el("span", { class: "outcome", hidden: true });
@@ -40,7 +41,7 @@ export class Frame {
     const panes = [this.paneButton("Plan", "plan"), this.paneButton("Files", "files")];
     const sign =
       home && el("a", { class: "home", href: home.address, title: home.label, "aria-label": home.label }, icon("home"));
-    sign?.setAttribute("target", parent === window ? "_self" : "_blank");
+    sign?.setAttribute("target", home?.framed ? "_blank" : "_self");
     const head = el(
       "div",
       { class: "head-text" },
@@ -98,9 +99,10 @@ export class Frame {
       this.setText(this.title, recording.description || "A recorded run");
       this.setText(this.meta, [recording.user_name, recording.agent].filter(Boolean).join(" · "));
       this.setGoal(run.goal, recording.description || "");
-      this.outcome.hidden = end === null;
-      this.outcome.className = `outcome is-${end}`;
-      this.setText(this.outcome, OUTCOMES[end ?? ""] ?? "");
+      const { outcome } = replay;
+      this.outcome.hidden = outcome === null;
+      this.outcome.className = `outcome is-${outcome}`;
+      this.setText(this.outcome, OUTCOMES[outcome ?? ""] ?? "");
     }
   }
 
@@ -135,9 +137,10 @@ export class Frame {
     }
   }
 
-  /** Say something for a moment. @param {string} text */
-  say(text) {
+  /** Say something for a moment; quietly, to those alone who hear the page. @param {string} text */
+  say(text, quietly = false) {
     clearTimeout(this.timer);
+    this.status.classList.toggle("unseen", quietly);
     this.setText(this.status, text);
     this.timer = setTimeout(() => this.setText(this.status, ""), SAID_MS);
   }
@@ -149,7 +152,9 @@ export class Frame {
     document.title = title;
     const heading = el("h1", { tabindex: -1 }, title);
     this.element.className = "message";
-    this.element.replaceChildren(heading, el("p", {}, message));
+    const { home } = this;
+    const link = home && !home.framed && el("p", {}, el("a", { href: home.address }, home.label));
+    this.element.replaceChildren(heading, el("p", {}, message), ...(link ? [link] : []));
     heading.focus();
   }
 }
