@@ -330,6 +330,7 @@ async def test_copy_a_link_to_the_step_that_is_looked_at(pages: Pages, shared_se
 
 async def test_without_a_clipboard_the_link_is_shown(pages: Pages, shared_server: Server) -> None:
     page = await opened(pages, shared_server, permissions=[])
+    await stands_at(page, 3)
     await page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
 
     await page.get_by_role("button", name="Copy link to this step").click()

@@ -25,46 +25,32 @@ export class Controls {
     this.next = iconButton("Next step", "next", () => navigation.step(1));
     this.clock = el("span", { class: "counter clock" });
     this.steps = el("span", { class: "counter" });
-    this.speed = el(
-      "select",
-      { "aria-label": "Speed" },
-      ...SPEEDS.map((speed) => el("option", { value: speed }, `${speed}×`)),
-    );
+    const speeds = SPEEDS.map((speed) => el("option", { value: speed }, `${speed}×`));
+    this.speed = el("select", { "aria-label": "Speed" }, ...speeds);
     this.speed.addEventListener("change", () => {
       navigation.speed(Number(this.speed.value));
       this.speed.blur(); // the keys are the player's again
     });
-    this.skipIdle = el(
-      "button",
-      { type: "button", "aria-pressed": "false", onclick: () => navigation.skipIdle() },
-      "Skip idle",
-    );
+    this.skipIdle = el("button", { type: "button", "aria-pressed": "false" }, "Skip idle");
+    this.skipIdle.addEventListener("click", () => navigation.skipIdle());
     this.badge = el("span", { class: "live-badge", hidden: true }, "Live");
     this.live = el("button", { type: "button", hidden: true, onclick: () => navigation.live() }, "Jump to live");
     this.fullscreen = iconButton("Fullscreen", "fullscreen", () => navigation.fullscreen());
     this.fullscreen.hidden = !document.fullscreenEnabled;
-    this.element = el(
-      "div",
-      { class: "controls", role: "group", "aria-label": "Playback" },
-      this.scrubber.element,
-      el(
-        "div",
-        { class: "control-buttons" },
-        this.previous,
-        this.play,
-        this.next,
-        this.steps,
-        this.clock,
-        this.badge,
-        this.live,
-        el("span", { class: "gap" }),
-        this.speed,
-        this.skipIdle,
-        iconButton("Copy link to this step", "link", actions.copyLink),
-        iconButton("Keyboard shortcuts", "help", actions.help),
-        this.fullscreen,
-      ),
-    );
+    const copyLink = iconButton("Copy link to this step", "link", actions.copyLink);
+    const help = iconButton("Keyboard shortcuts", "help", actions.help);
+    const position = [this.previous, this.play, this.next, this.steps, this.clock, this.badge, this.live];
+    const rest = [this.speed, this.skipIdle, copyLink, help, this.fullscreen];
+    const buttons = el("div", { class: "control-buttons" }, ...position, el("span", { class: "gap" }), ...rest);
+    const bar = { class: "controls", role: "group", "aria-label": "Playback" };
+    this.element = el("div", bar, this.scrubber.element, buttons);
+    // After a click by the mouse, the space bar is the player's again.
+    this.element.addEventListener("click", (event) => {
+      const button = event.target instanceof Element ? event.target.closest("button") : null;
+      if (event.detail > 0) {
+        button?.blur();
+      }
+    });
   }
 
   /** @param {import("./replay.js").Replay} replay */

@@ -10,6 +10,12 @@ const OUTCOMES = { finished: "Finished", failed: "Failed", truncated: "Broken of
 const REFUSALS = { 4503: "Not available", 4504: "Not found", 4505: "Not found" };
 
 /**
+ * Where the sign in the corner leads; `framed` where the player is in another site's page.
+ *
+ * @typedef {{ address: string, label: string, framed: boolean }} Home
+ */
+
+/**
  * @typedef {object} Parts
  * @property {import("./replay.js").Replay} replay
  * @property {import("./run.js").Run} run
@@ -21,7 +27,7 @@ const REFUSALS = { 4503: "Not available", 4504: "Not found", 4505: "Not found" }
  */
 
 export class Layout {
-  /** @param {Parts} parts @param {{ address: string, label: string, framed: boolean } | null} home where the sign in the corner leads */
+  /** @param {Parts} parts @param {Home | null} home */
   constructor(parts, home) {
     this.parts = parts;
     this.home = home;
@@ -38,35 +44,28 @@ export class Layout {
     this.newest.addEventListener("click", () => this.onNewest?.());
     this.startButton = el("button", { type: "button", class: "start", hidden: true }, "▶ Start the replay");
     this.startButton.addEventListener("click", () => parts.navigation.toggle());
-    const panes = [this.paneButton("Plan", "plan"), this.paneButton("Files", "files")];
+    this.header = this.makeHeader();
+    const heading = el("h2", { class: "unseen" }, "Steps");
+    const middle = el("div", { class: "middle" }, heading, parts.steps.element, this.newest, this.startButton);
+    const body = el("div", { class: "body" }, parts.plan.element, middle, parts.pane.element);
+    const bars = [this.connection, this.status, parts.controls.element];
+    this.element = el("main", { class: "player" }, this.header, body, ...bars);
+  }
+
+  makeHeader() {
+    const { home } = this;
+    const line = el("div", { class: "title-line" }, this.title, this.outcome);
+    const head = el("div", { class: "head-text" }, line, this.meta);
+    const panes = el(
+      "div",
+      { class: "pane-buttons" },
+      this.paneButton("Plan", "plan"),
+      this.paneButton("Files", "files"),
+    );
     const sign =
       home && el("a", { class: "home", href: home.address, title: home.label, "aria-label": home.label }, icon("home"));
     sign?.setAttribute("target", home?.framed ? "_blank" : "_self");
-    const head = el(
-      "div",
-      { class: "head-text" },
-      el("div", { class: "title-line" }, this.title, this.outcome),
-      this.meta,
-    );
-    this.header = el("header", {}, sign, head, el("div", { class: "pane-buttons" }, ...panes), this.goalBox);
-    const middle = el(
-      "div",
-      { class: "middle" },
-      el("h2", { class: "unseen" }, "Steps"),
-      parts.steps.element,
-      this.newest,
-      this.startButton,
-    );
-    const body = el("div", { class: "body" }, parts.plan.element, middle, parts.pane.element);
-    this.element = el(
-      "main",
-      { class: "player" },
-      this.header,
-      body,
-      this.connection,
-      this.status,
-      parts.controls.element,
-    );
+    return el("header", {}, sign, head, panes, this.goalBox);
   }
 
   /** @type {(() => void) | undefined} */

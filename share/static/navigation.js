@@ -64,7 +64,7 @@ export class Navigation {
   seek(at) {
     // To the millisecond: what has been divided and multiplied must not miss a row by less.
     const bounded = Math.max(0, Math.min(Math.round(at * 1000) / 1000, this.duration));
-    this.wanted = this.replay.offsetAt(bounded);
+    this.wanted = this.replay.place.countUntil(bounded);
     this.page.look(0);
     this.replay.seek({ at: bounded });
   }

@@ -38,7 +38,7 @@ const ENDS = {
  * @property {import("./types.js").Files} files
  * @property {() => Promise<import("./types.js").Outline>} readOutline
  * @property {string} address of the page, for links to a step
- * @property {{ address: string, label: string, framed: boolean } | null} home where the sign in the corner leads
+ * @property {import("./layout.js").Home | null} home
  */
 
 /** @returns {Source} */

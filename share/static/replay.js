@@ -1,8 +1,8 @@
 /** One replay as the viewer has it: the rows that have come, and where it is. Every way to a recording feeds it. */
 
 import { outcomeOf } from "./kinds.js";
+import { Place } from "./place.js";
 import { startCommand } from "./resume.js";
-import { countUntil, positionAt } from "./timeline.js";
 
 /** @typedef {import("./types.js").Row} Row */
 
@@ -33,9 +33,9 @@ export class Replay extends EventTarget {
     this.atLiveEdge = start.at === null && start.offset === null;
     /** @type {Record<string, unknown>[]} */
     this.unanswered = [];
-    this.since = { at: 0, now: 0 };
-    /** @type {number[]} */
-    this.times = []; // of all rows as far as known, to tell where between two of them the replay is
+    /** @type {{ offset: number } | { at: number } | null} what is asked for when the seek before is answered */
+    this.nextSeek = null;
+    this.place = new Place();
   }
 
   open() {
@@ -51,18 +51,15 @@ export class Replay extends EventTarget {
   }
 
   get isSeeking() {
-    return this.unanswered.some((command) => command.type === "seek");
+    return this.nextSeek !== null || this.unanswered.some((command) => command.type === "seek");
   }
 
   /** Where the replay is, in seconds from the first row. */
-  position(now = performance.now() / 1000) {
-    const offset = this.rows.length;
+  position() {
+    const { place, offset } = this;
     const moves = this.playing && this.end === null && this.connection === "open" && !this.unanswered.length;
-    if (!moves || offset === 0 || offset < this.target || offset >= this.times.length) {
-      return this.since.at;
-    }
-    const [previous, next] = [this.rows[offset - 1].at, this.times[offset]];
-    return positionAt(this.since, previous, next, this.speed, this.idleTimeLimit, now);
+    const between = moves && offset > 0 && offset >= this.target;
+    return between ? place.after(offset, this.speed, this.idleTimeLimit) : place.since.at;
   }
 
   /** How the run ended, where the last of its steps is shown; null where it isn't, or where more may come. */
@@ -93,7 +90,13 @@ export class Replay extends EventTarget {
   seek(place) {
     this.atLiveEdge = false;
     this.end = null;
-    this.send({ type: "seek", ...place });
+    // A key that is held down asks faster than a slow network answers: what counts is where it ends.
+    if (this.isSeeking) {
+      this.nextSeek = place;
+      this.changed();
+    } else {
+      this.send({ type: "seek", ...place });
+    }
   }
 
   /** Go to the last row there is and stay with the run. */
@@ -126,7 +129,7 @@ export class Replay extends EventTarget {
   }
 
   settle() {
-    this.since = { at: this.position(), now: performance.now() / 1000 };
+    this.place.set(this.position());
   }
 
   /** @param {Record<string, unknown>} command */
@@ -167,7 +170,7 @@ export class Replay extends EventTarget {
         }
         break;
       case "error":
-        this.unanswered.shift();
+        this.answered();
         this.dispatchEvent(new CustomEvent("problem", { detail: String(frame.message) }));
         break;
       default:
@@ -183,17 +186,17 @@ export class Replay extends EventTarget {
     const recording = hello.data;
     this.recording = recording;
     this.connection = "open";
-    const seeks = this.unanswered.filter((command) => command.type === "seek");
-    this.unanswered = [];
+    const seek = this.nextSeek ?? this.unanswered.filter((command) => command.type === "seek").pop();
+    [this.unanswered, this.nextSeek] = [[], null];
     if (known && known.epoch !== recording.epoch) {
       // Not the same rows any more, though there may soon be as many.
-      [this.rows, this.times] = [[], []];
-      this.since.at = 0;
+      this.rows = [];
+      this.place = new Place();
     }
     this.dispatchEvent(new Event(known ? "back" : "hello"));
     this.send(startCommand(this, recording, known !== null));
-    for (const seek of seeks) {
-      this.send(seek);
+    if (seek) {
+      this.send({ type: "seek", ...seek });
     }
     if (!known && this.start.offset !== null) {
       this.send({ type: "seek", offset: Math.min(this.start.offset, recording.total) });
@@ -207,9 +210,9 @@ export class Replay extends EventTarget {
         continue; // sent twice, or before a seek was answered
       }
       this.rows.push(row);
-      this.times[row.offset - 1] = row.at;
+      this.place.learn(row);
       if (row.offset > this.target) {
-        this.since = { at: row.at, now: performance.now() / 1000 };
+        this.place.set(row.at);
       }
     }
     this.end = null;
@@ -221,10 +224,10 @@ export class Replay extends EventTarget {
 
   /** @param {import("./types.js").State} state */
   takeState(state) {
-    this.unanswered.shift();
     this.truncate(state.offset);
     this.target = state.offset;
-    this.since = { at: state.at, now: performance.now() / 1000 };
+    this.place.set(state.at);
+    this.answered();
     if (!this.unanswered.length) {
       this.playing = state.playing;
       this.speed = state.speed;
@@ -255,15 +258,20 @@ export class Replay extends EventTarget {
     this.changed();
   }
 
-  /** What is known of the rows' times before they have come. @param {import("./types.js").Outline} outline */
-  learn(outline) {
-    if (outline.epoch === this.recording?.epoch && outline.steps.length === outline.total) {
-      outline.steps.forEach(([offset, at]) => (this.times[offset - 1] ??= at));
+  /** The oldest of the commands has been answered. */
+  answered() {
+    this.unanswered.shift();
+    const seek = this.nextSeek;
+    if (seek && !this.unanswered.some((command) => command.type === "seek")) {
+      this.nextSeek = null;
+      this.send({ type: "seek", ...seek });
     }
   }
 
-  /** The row that is shown at a moment of the recording. @param {number} at */
-  offsetAt(at) {
-    return countUntil(this.times, at, Number);
+  /** What is known of the rows' times before they have come. @param {import("./types.js").Outline} outline */
+  learn(outline) {
+    if (outline.epoch === this.recording?.epoch) {
+      this.place.learnAll(outline);
+    }
   }
 }

@@ -7,7 +7,7 @@
  * @param {boolean} replay.playing
  * @param {boolean} replay.atLiveEdge
  * @param {{ length: number }} replay.rows that are there already
- * @param {{ at: number }} replay.since where it was when the connection was lost
+ * @param {{ since: { at: number } }} replay.place where it was when the connection was lost
  * @param {import("./address.js").Start} replay.start
  * @param {import("./types.js").Recording} recording as hello has just said
  * @param {boolean} again whether this replay was started before
@@ -25,6 +25,6 @@ export function startCommand(replay, recording, again) {
     return { ...command, start_at: within(replay.start.offset === null ? replay.start.at : 0) };
   }
   const anew = (replay.atLiveEdge && recording.live) || !replay.rows.length;
-  const start_at = within(anew ? null : replay.since.at);
+  const start_at = within(anew ? null : replay.place.since.at);
   return { ...command, start_at, offset: replay.rows.length, epoch: recording.epoch };
 }
