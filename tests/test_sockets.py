@@ -331,8 +331,8 @@ async def test_serve_counts_the_64_kib_over_all_the_fragments_of_a_message(serve
 
 
 async def test_a_viewer_who_stops_reading_disturbs_nobody_and_is_freed_in_the_end(folder: Path) -> None:
-    # As `replay-share serve`, but that the operating system gives up on him after 1 s instead of 30.
-    impatient = "from share import cli, serving; serving.UNACKNOWLEDGED_MS = 1000; cli.main(['serve'])"
+    # As `replay-share serve`, but that the operating system gives up on him after 4 s, not 30: later than the server.
+    impatient = "from share import cli, serving; serving.UNACKNOWLEDGED_MS = 4000; cli.main(['serve'])"
     settings = {"SHARE_PAUSE_SECONDS": "0", "SHARE_SEND_TIMEOUT_SECONDS": "1"}
     with start_server(folder, (sys.executable, "-c", impatient), **settings) as server:
         await play_golden(server.url())
