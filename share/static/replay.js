@@ -51,7 +51,12 @@ export class Replay extends EventTarget {
   }
 
   get isSeeking() {
-    return this.nextSeek !== null || this.unanswered.some((command) => command.type === "seek");
+    return this.nextSeek !== null || this.waitsFor("seek");
+  }
+
+  /** @param {string} type of a command that hasn't been answered */
+  waitsFor(type) {
+    return this.unanswered.some((command) => command.type === type);
   }
 
   /** Where the replay is, in seconds from the first row. */
@@ -161,7 +166,7 @@ export class Replay extends EventTarget {
         break;
       case "end":
         // Else it was sent before what was asked for since.
-        if (!this.isSeeking && !this.unanswered.some((command) => command.type === "play")) {
+        if (!this.isSeeking && !this.waitsFor("play")) {
           this.settle();
           this.end = frame.reason;
           if (this.recording) {
@@ -262,7 +267,7 @@ export class Replay extends EventTarget {
   answered() {
     this.unanswered.shift();
     const seek = this.nextSeek;
-    if (seek && !this.unanswered.some((command) => command.type === "seek")) {
+    if (seek && !this.waitsFor("seek")) {
       this.nextSeek = null;
       this.send({ type: "seek", ...seek });
     }

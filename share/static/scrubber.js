@@ -119,14 +119,12 @@ export class Scrubber {
     }
     this.known = known;
     [this.marks, this.duration, this.total] = [marks, duration, total];
-    const place = (/** @type {{ at: number, offset: number }} */ mark) =>
-      duration ? mark.at / duration : (mark.offset - 1) / Math.max(1, total - 1);
     this.markers.replaceChildren(
       ...markers.slice(0, MAX_MARKERS).map((marker) => {
         // The same can be reached by the keyboard in the plan, and by [ and ].
         const button = el("button", { class: "marker", type: "button", tabindex: -1, title: marker.label });
         button.setAttribute("aria-label", `Go to ${marker.label}`);
-        button.style.left = `${Math.min(1, place(marker)) * 100}%`;
+        button.style.left = `${this.partOf(marker) * 100}%`;
         button.addEventListener("click", () => this.navigation.seekStep(marker.offset));
         return button;
       }),
@@ -135,9 +133,12 @@ export class Scrubber {
   }
 
   draw() {
-    drawMarks(this.canvas, this.marks, (mark) =>
-      this.duration ? Math.min(1, mark.at / this.duration) : (mark.offset - 1) / Math.max(1, this.total - 1),
-    );
+    drawMarks(this.canvas, this.marks, (mark) => this.partOf(mark));
+  }
+
+  /** Where a step stands on the timeline, 0 to 1. @param {{ at: number, offset: number }} step */
+  partOf({ at, offset }) {
+    return Math.min(1, this.duration ? at / this.duration : (offset - 1) / Math.max(1, this.total - 1));
   }
 
   /** Show where the replay is. @param {number} offset @param {number} at seconds */
