@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.links import LinkCRUD, is_token
 from storage.models import Interaction, ShareLink, User

@@ -7,23 +7,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import click
-import databases
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
-from storage.database import DatabaseError, Gateway, open_database
+from storage.errors import DatabaseError, DatabaseUnavailable
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
-from storage.schema import create_tables
 from storage.users import UserCRUD
 
 from .clock import LoopClock
 from .logs import printable
 from .page import message
 from .routing import build_routes
-from .settings import SettingsError, XAgentServerEnv
+from .settings import XAgentServerEnv
+from .store import open_configured, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -31,24 +32,23 @@ LISTED = 20
 
 
 def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
-    """An app that owns its database: connected and, where tables are missing, filled with them when the app starts.
+    """An app that owns its database: connected when the app starts, with the tables that the settings have it make.
 
     Raises `SettingsError` for a database URL that can't work.
     """
     settings = settings or XAgentServerEnv()
-    database = open_configured(settings)
-    gateway = Gateway(database)
+    gateway = Gateway(open_configured(settings))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with database:
-            await create_tables(gateway)
-            await _make_first_user(UserCRUD(gateway))
-            await _log_start(settings, database, InteractionCRUD(gateway))
-            try:
+        try:
+            async with open_store(settings, gateway, patience_seconds=settings.database_wait_seconds):
+                await _make_first_user(UserCRUD(gateway))
+                await _log_start(settings, gateway, InteractionCRUD(gateway))
                 yield
-            finally:
-                await gateway.drain()
+        except DatabaseError as error:
+            app.state.why = str(error)
+            raise
 
     # Pages of other origins may use the API as far as they may open a socket: nothing here is opened by a cookie alone.
     cors = Middleware(
@@ -58,7 +58,7 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
         allow_headers=["authorization", "content-type", "range", "if-none-match"],
         expose_headers=["content-disposition", "content-range", "etag", "location"],
     )
-    return Starlette(
+    return _App(
         routes=build_routes(gateway, settings, LoopClock()),
         lifespan=lifespan,
         middleware=[cors],
@@ -66,29 +66,38 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
     )
 
 
+class _App(Starlette):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            # Starlette has put a traceback in there; a database that is away needs none.
+            if message["type"] == "lifespan.startup.failed":
+                message["message"] = getattr(self.state, "why", message["message"])
+            await send(message)
+
+        await super().__call__(scope, receive, tell if scope["type"] == "lifespan" else send)
+
+
 async def _not_found(request: Request, error: Exception) -> Response:
     return message(request, "Not found", "There is no such page.", 404)
 
 
-def open_configured(settings: XAgentServerEnv) -> databases.Database:
-    """The database that the settings name, not yet connected. Raises `SettingsError` where that can't be."""
-    try:
-        return open_database(settings.url)
-    except DatabaseError as error:
-        raise SettingsError(f"SHARE_DATABASE_URL: {error}") from None
-
-
 async def _make_first_user(users: UserCRUD) -> None:
-    first = await users.add_first_user()
+    try:
+        first = await users.add_first_user()
+    except DatabaseUnavailable:
+        raise
+    except DatabaseError as error:  # who may only read can still replay
+        logger.warning("no first user could be made: %s", error)
+        return
     if first is not None:
         # Not logged: who may read a log isn't who may put recordings in.
         click.echo(f"The first user is {first.email}, with the token {first.token}", err=True)
         click.echo("It isn't shown again; replay-share user rotate owner makes another one.", err=True)
 
 
-async def _log_start(settings: XAgentServerEnv, database: databases.Database, interactions: InteractionCRUD) -> None:
+async def _log_start(settings: XAgentServerEnv, gateway: Gateway, interactions: InteractionCRUD) -> None:
     listed = await interactions.list_interactions(limit=LISTED + 1)
-    logger.info("database %s, files under %s", database.url.obscure_password, settings.base_dir.absolute())
+    logger.info("database %s, files under %s", gateway.database.url.obscure_password, settings.base_dir.absolute())
     if not listed:
         logger.info("no recordings yet: put one in with  replay-share import FILE")
     for interaction, is_shared, row_count in listed[:LISTED]:

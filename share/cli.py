@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import cli_export, cli_live, cli_store, cli_users
+from . import cli_db, cli_export, cli_live, cli_store, cli_users
 from .settings import SettingsError, XAgentServerEnv
 
 
@@ -29,5 +29,6 @@ for command in (
     cli_live.watch,
     cli_live.record,
     cli_users.user,
+    cli_db.db,
 ):
     main.add_command(command)

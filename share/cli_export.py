@@ -14,10 +14,11 @@ import click
 from storage.interactions import InteractionCRUD
 from storage.workspace import Workspace, is_safe_id, record_directory
 
-from .cli_store import complain, open_store, run_command
+from .cli_store import complain, run_command
 from .html_export import export_html
 from .logs import printable
 from .settings import XAgentServerEnv
+from .store import open_store
 
 
 @click.command()

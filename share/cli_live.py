@@ -15,11 +15,12 @@ from storage.recordings import RunEnded
 from storage.workspace import is_safe_id
 
 from .access import NOT_FOUND
-from .cli_store import complain, open_store, program, run_command
+from .cli_store import complain, program, run_command
 from .json_lines import LineError, record_lines
 from .recorder import Recorder
 from .serving import run_server
 from .settings import SettingsError, XAgentServerEnv
+from .store import open_store
 from .watch import WatchError, watch_recording
 
 

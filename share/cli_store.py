@@ -5,41 +5,28 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from storage.database import DatabaseError, Gateway
+from storage.errors import DatabaseError
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.models import Interaction, Recording, Visibility
 from storage.recordings import RecordingCRUD
-from storage.schema import create_tables
 from storage.shares import ShareCRUD
 from storage.workspace import is_safe_id, record_directory, remove_records
 
-from .application import open_configured
 from .formats import read_recording
 from .importing import ImportRefused, store_recording
 from .logs import printable
 from .recording_json import RecordingError
 from .settings import SettingsError, XAgentServerEnv
+from .store import open_store
 
 PROGRESS_FROM_ROWS = 2_000
-
-
-@asynccontextmanager
-async def open_store(settings: XAgentServerEnv) -> AsyncIterator[Gateway]:
-    """The database with its tables, for one command."""
-    async with open_configured(settings) as database:
-        gateway = Gateway(database)
-        try:
-            await create_tables(gateway)
-            yield gateway
-        finally:
-            await gateway.drain()
 
 
 def run_command(work: Coroutine[Any, Any, int]) -> NoReturn:

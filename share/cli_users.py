@@ -8,9 +8,10 @@ import click
 
 from storage.users import UserCRUD
 
-from .cli_store import complain, open_store, run_command
+from .cli_store import complain, run_command
 from .logs import printable
 from .settings import XAgentServerEnv
+from .store import open_store
 
 Change = Callable[[UserCRUD], Awaitable[str | None]]
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from storage.database import DatabaseError
+from storage.errors import DatabaseError
 
 from .access import NOT_FOUND, Admission, XAgentWebSocketConnectError
 from .card_picture import HEIGHT, MAX_MARKS, WIDTH, draw
@@ -66,7 +66,7 @@ def _guarded(handler: Answer) -> Answer:
             response = Problem(503 if refusal.temporary else 404, refusal.message).response()
         except DatabaseError as error:
             logger.warning("%s", error)
-            response = Problem(503, "the database doesn't answer, please try again later").response()
+            response = Problem(503, error.advice).response()
         response.headers.update(headers)
         return response
 

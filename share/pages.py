@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from storage.database import DatabaseError
+from storage.errors import DatabaseError
 
 from .access import VIEWER_COOKIE, Admission, XAgentWebSocketConnectError
 from .card_picture import HEIGHT, WIDTH
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 SITE = "Replay Share"
 NOT_AVAILABLE = "Not available"
 NOT_LISTED = "The list of recordings is not for everybody here."
-DATABASE_DOWN = "The database doesn't answer, please try again later."
 VIEWER_SECONDS = 30 * 86_400
 
 Element = tuple[str, Mapping[str, str]]
@@ -85,7 +84,8 @@ def _guarded(
             return message(request, NOT_AVAILABLE, refusal.message, 503 if refusal.temporary else 404, framed_by)
         except DatabaseError as error:
             logger.warning("%s", error)
-            return message(request, NOT_AVAILABLE, DATABASE_DOWN, 503, framed_by)
+            words = f"{error.advice[0].upper()}{error.advice[1:]}."
+            return message(request, NOT_AVAILABLE, words, 503, framed_by)
 
     return endpoint
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import databases
 
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.models import Interaction, Recording, Row, Visibility, now
 from storage.recordings import RecordingCRUD, RunEnded

@@ -6,8 +6,8 @@ import databases
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from storage import schema
-from storage.database import Gateway
+from storage import migrations
+from storage.gateway import Gateway
 
 from .access import Access, AccessPolicy
 from .api import unknown_route
@@ -47,8 +47,8 @@ def routes(
 
 
 async def create_tables(database: databases.Database) -> list[str]:
-    """Make the tables that are missing in a connected database, and return their names; touch none that is there."""
-    return await schema.create_tables(Gateway(database))
+    """Make the tables that are missing in a connected database, and return their names; touch none of XAgent's."""
+    return await migrations.create_tables(Gateway(database))
 
 
 def build_routes(

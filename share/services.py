@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from storage.database import Gateway
 from storage.gallery import GalleryCRUD
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.links import LinkCRUD
 from storage.models import Interaction

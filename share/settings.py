@@ -23,12 +23,15 @@ class XAgentServerEnv:
     """What can be set. The field `base_dir` is the variable `SHARE_BASE_DIR`, and so on for each; README.md says more.
 
     `pause_seconds` is the shortest and the longest pause between two rows of classic: whole seconds at random in
-    between, or the one number that both are. `database_url` None is the file `replay.db` in `base_dir`. With no
-    `embed_origins`, nobody may show a recording in a frame.
+    between, or the one number that both are. `database_url` None is the file `replay.db` in `base_dir`. With
+    `create_tables` None, missing tables are made on SQLite alone. With no `embed_origins`, nobody may show a recording
+    in a frame.
     """
 
     base_dir: Path = Path("data")
     database_url: str | None = None
+    create_tables: bool | None = None
+    database_wait_seconds: float = 60
     host: str = "127.0.0.1"
     port: int = 8090
     check_running: bool = False
@@ -149,6 +152,8 @@ def _log_level(text: str) -> str:
 _PARSE: Mapping[str, Callable[[str], Any]] = {
     "base_dir": _folder,
     "database_url": str,
+    "create_tables": _flag,
+    "database_wait_seconds": _seconds,
     "host": str,
     "port": _whole(0, 65_535),
     "check_running": _flag,

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from storage.archive import ArchiveError, ArchiveTooLarge
-from storage.database import DatabaseError
+from storage.errors import DatabaseError
 from storage.gallery import Card
 from storage.models import User, Visibility
 from storage.users import user_is_valid
@@ -72,7 +72,7 @@ def _endpoint(services: Services, handler: Handler, max_bytes: int) -> Callable[
             return failed(error.status, str(error))
         except DatabaseError as error:
             logger.warning("%s: %s", request.url.path, error)
-            return failed(503, "the database doesn't answer, please try again later")
+            return failed(503, error.advice)
 
     return endpoint
 

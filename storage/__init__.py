@@ -1,5 +1,6 @@
 """Keeps recordings: tables, queries and files."""
 
-from .database import DatabaseError, open_database
+from .database import open_database
+from .errors import DatabaseError
 
 __all__ = ["DatabaseError", "open_database"]

@@ -1,30 +1,29 @@
-"""Opens a database by its URL, and keeps cancelled tasks, crowds and broken transactions away from `databases`."""
+"""Opens a database by its URL, and what is different between them."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import databases
 from databases.core import Connection, DatabaseURL
-from databases.interfaces import Record
 from sqlalchemy import Table
-from sqlalchemy.sql import ClauseElement
 
-logger = logging.getLogger(__name__)
+from .errors import DatabaseError
 
-T = TypeVar("T")
+CONNECTIONS = 8
+"""How many calls run at once in a process: ten thousand viewers need no more, and twenty processes spare the server."""
 
+CONNECT_SECONDS = 10
+STATEMENT_SECONDS = 60
 SQLITE_BUSY_SECONDS = 30.0
 
-
-class DatabaseError(Exception):
-    """The database can't do what was asked; the message says why and what would help."""
+_EXTRAS = {"asyncpg": "postgres", "aiomysql": "mysql", "asyncmy": "asyncmy"}
+_DRIVERS = {"postgresql": ("asyncpg",), "postgres": ("asyncpg",), "mysql": ("aiomysql", "asyncmy")}
+"""The drivers of each kind, the first of which is meant where the URL names none."""
 
 
 class _SQLiteConnection(sqlite3.Connection):
@@ -50,17 +49,40 @@ def open_database(url: str) -> databases.Database:
     """
     try:
         parsed = DatabaseURL(url)
-        kind = parsed.dialect
+        kind, _ = parsed.dialect, parsed.port  # a port that is no number is found now
     except ValueError:
         kind = ""  # what is wrong isn't repeated: there may be a password in it
-    if kind not in ("sqlite", "postgresql", "postgres", "mysql"):
-        raise DatabaseError("database URL: expected sqlite:///<file>, postgresql://… or mysql://…, got something else")
     if kind == "sqlite":
         return _open_sqlite(parsed)
+    if kind not in _DRIVERS:
+        raise DatabaseError("database URL: expected sqlite:///<file>, postgresql://… or mysql://…, got something else")
+    driver = parsed.driver or _DRIVERS[kind][0]
+    if driver not in _DRIVERS[kind]:
+        raise DatabaseError(f"database URL: expected {kind}:// with {' or '.join(_DRIVERS[kind])}, got {driver}")
+    if not parsed.database:
+        raise DatabaseError(f"database URL: expected the name of a database, as in {kind}://host/name")
     try:
-        return databases.Database(url)
+        return databases.Database(url, **_options(parsed))
     except ImportError as error:
-        raise DatabaseError(f"database URL: {parsed.scheme}:// needs a driver that isn't there: {error}") from None
+        raise DatabaseError(
+            f"database URL: {driver} is needed ({error}): pip install 'replay-share[{_EXTRAS[driver]}]'"
+        ) from None
+
+
+def _options(url: DatabaseURL) -> dict[str, Any]:
+    # One connection more than calls: it waits for what is written elsewhere. What the URL says goes first.
+    options: dict[str, Any] = {"min_size": 1, "max_size": CONNECTIONS + 1}
+    options = {name: value for name, value in options.items() if name not in url.options}
+    if url.dialect != "mysql":
+        return options | {
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": STATEMENT_SECONDS,
+            "server_settings": {"application_name": "replay-share"},
+        }
+    # In a mode of its own: nothing is cut off silently, and a transaction sees what others have committed.
+    options |= {"charset": "utf8mb4", "connect_timeout": CONNECT_SECONDS, "sql_mode": "STRICT_ALL_TABLES"}
+    options["init_command"] = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+    return options | ({"read_timeout": STATEMENT_SECONDS} if url.driver == "asyncmy" else {})
 
 
 def _open_sqlite(url: DatabaseURL) -> databases.Database:
@@ -83,13 +105,18 @@ def _open_sqlite(url: DatabaseURL) -> databases.Database:
 
 async def insert_many(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that all have the same columns, each value as it is for the driver."""
-    if is_sqlite(connection._database):
-        # SQLAlchemy would compile each statement anew, which takes twenty times as long as what it does.
-        columns = ", ".join(f'"{name}"' for name in rows[0])
-        statement = f'INSERT INTO "{table.name}" ({columns}) VALUES ({", ".join("?" * len(rows[0]))})'
-        await connection.raw_connection.executemany(statement, [tuple(row.values()) for row in rows])
+    # SQLAlchemy would compile each statement anew, which takes twenty times as long as what it does.
+    columns, count = ", ".join(rows[0]), len(rows[0])
+    dialect = connection._database.url.dialect
+    marks = {"sqlite": ["?"] * count, "mysql": ["%s"] * count}
+    places = marks.get(dialect, [f"${number + 1}" for number in range(count)])
+    statement = f"INSERT INTO {table.name} ({columns}) VALUES ({', '.join(places)})"
+    values = [tuple(row.values()) for row in rows]
+    if dialect == "mysql":
+        async with connection.raw_connection.cursor() as cursor:
+            await cursor.executemany(statement, values)
     else:
-        await connection.execute(table.insert().values(rows))
+        await connection.raw_connection.executemany(statement, values)
 
 
 def is_sqlite(database: databases.Database) -> bool:
@@ -108,84 +135,3 @@ async def table_names(connection: Connection) -> set[str]:
         case _:
             query += "current_schema()"
     return {record["name"] for record in await connection.fetch_all(query)}
-
-
-class Gateway:
-    """The one way to a `databases.Database`.
-
-    A cancelled task inside `databases` loses its connection for good, so what runs here runs to its end whether or not
-    somebody still waits for it. At most `limit` calls run at once; one that has not begun after `wait_seconds` raises
-    `DatabaseError`. Every method is safe to cancel: a call that has not begun never will, one that has goes on unseen.
-    """
-
-    def __init__(self, database: databases.Database, *, limit: int = 8, wait_seconds: float = 30.0) -> None:
-        self.database = database
-        self._free = asyncio.Semaphore(limit)
-        self._wait_seconds = wait_seconds
-        self._running: set[asyncio.Task[Any]] = set()
-
-    async def fetch_all(self, query: ClauseElement) -> Sequence[Record]:
-        return await self.run(lambda connection: connection.fetch_all(query))
-
-    async def fetch_one(self, query: ClauseElement) -> Record | None:
-        return await self.run(lambda connection: connection.fetch_one(query))
-
-    async def execute(self, query: ClauseElement | str) -> Any:
-        return await self.run(lambda connection: connection.execute(query))
-
-    async def transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """What `work(connection)` returns, once it is committed; any error in it takes everything back.
-
-        SQLite takes its write lock at the start: a transaction that reads first and then writes would fail at once when
-        another has written in between.
-        """
-        begin = "BEGIN IMMEDIATE" if is_sqlite(self.database) else "BEGIN"
-
-        async def run(connection: Connection) -> T:
-            # Not `connection.transaction()`: when its COMMIT fails it keeps the connection, and the thread behind it.
-            await connection.execute(begin)
-            try:
-                result = await work(connection)
-                await connection.execute("COMMIT")
-            except BaseException:
-                try:
-                    await connection.execute("ROLLBACK")
-                except Exception as error:
-                    logger.debug("rollback: %s", error)  # the connection is gone, and the transaction with it
-                raise
-            return result
-
-        return await self.run(run)
-
-    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """What `work(connection)` returns; each of its statements is committed by itself."""
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._free.acquire()
-        except TimeoutError:
-            raise DatabaseError(f"database: no connection became free in {self._wait_seconds:g} s") from None
-        task = asyncio.create_task(self._run(work), name="database")
-        self._running.add(task)
-        task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
-
-    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        try:
-            async with self.database.connection() as connection:
-                return await work(connection)
-        except sqlite3.Error as error:
-            raise DatabaseError(f"database {self.database.url.obscure_password}: {error}") from error
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        self._free.release()
-        if not task.cancelled() and (error := task.exception()):
-            logger.debug("database call failed: %s", error)  # marks it as seen, where nobody waits any more
-
-    async def drain(self) -> None:
-        """Wait for the calls that are running now, also those that nobody waits for any more.
-
-        Whoever disconnects the database does this first.
-        """
-        if self._running:
-            await asyncio.wait(tuple(self._running))

@@ -7,18 +7,20 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Integer, Text, and_, case, cast, exists, func, literal_column, or_, select
 from sqlalchemy.sql import Select
 
-from .database import Gateway
+from .gateway import Gateway
 from .models import Interaction, Visibility
-from .schema import interactions, not_deleted, raw, shared_interactions
+from .schema import IN_ORDER, interactions, not_deleted, raw, shared_interactions
 from .shares import IS_PUBLIC
 
 _INTERACTION = [interactions.c[name] for name in Interaction.__slots__]
 _FINISHED = ("finished",)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BATCH = 100
+# In the statement itself: a parameter that only a CASE gives is taken for a text by Postgres.
+_YES, _NO = literal_column("1", Integer), literal_column("0", Integer)
 _MAX_BATCHES = 10
 
 
@@ -154,8 +156,8 @@ class GalleryCRUD:
             share.interaction_id,
             func.max(share.user_name).label("user_name"),
             func.max(share.star).label("star"),
-            func.max(case((there, 1), else_=0)).label("shared"),
-            func.max(case((and_(there, share.is_audit.is_(True)), 1), else_=0)).label("audited"),
+            func.max(case((there, _YES), else_=_NO)).label("shared"),
+            func.max(case((and_(there, share.is_audit.is_(True)), _YES), else_=_NO)).label("audited"),
         ).where(share.interaction_id.in_(ids))
         return await self._by_id(query.group_by(share.interaction_id), ids)
 
@@ -182,7 +184,7 @@ class GalleryCRUD:
             not_deleted(raw.c.is_deleted),
         )
         found: dict[str, list[str]] = {}
-        for record in await self._gateway.fetch_all(query.order_by(raw.c.interaction_id, raw.c.step, raw.c.id)):
+        for record in await self._gateway.fetch_all(query.order_by(raw.c.interaction_id, *IN_ORDER)):
             found.setdefault(record["interaction_id"], []).append(str(record["human_data"]))
         return found
 

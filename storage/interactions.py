@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from databases.core import Connection
 from databases.interfaces import Record
-from sqlalchemy import ColumnElement, and_, case, func, not_, or_, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, not_, or_, select
 
-from .database import Gateway
+from .gateway import Reader
 from .models import LARGER, Interaction, Row
-from .schema import interactions, is_of, not_deleted, raw, shared_interactions
+from .schema import IN_ORDER, interactions, is_of, not_deleted, raw, shared_interactions
 from .shares import IS_SHARED
 
 _INTERACTION = [interactions.c[name] for name in Interaction.__slots__]
@@ -68,21 +68,23 @@ class InteractionCRUD:
     Every method is safe to cancel (see `Gateway`), and raises `DatabaseError` when no connection becomes free.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Reader) -> None:
         self._gateway = gateway
 
     async def get_interaction(self, interaction_id: str) -> Interaction | None:
         """The interaction of that id, deleted or not, shared or not."""
-        record = await self._gateway.fetch_one(select(*_INTERACTION).where(is_of(interactions, interaction_id)))
-        return None if record is None else _interaction(record)
+        return await self._find(is_of(interactions, interaction_id), interaction_id)
 
     async def get_shared_interaction(self, interaction_id: str) -> Interaction | None:
         """The interaction of that id, where it is shared and neither it nor the share is deleted."""
-        query = select(*_INTERACTION).where(
-            is_of(interactions, interaction_id), not_deleted(interactions.c.is_deleted), IS_SHARED
-        )
-        record = await self._gateway.fetch_one(query)
-        return None if record is None else _interaction(record)
+        there = and_(is_of(interactions, interaction_id), not_deleted(interactions.c.is_deleted), IS_SHARED)
+        return await self._find(there, interaction_id)
+
+    async def _find(self, condition: ColumnElement[bool], interaction_id: str) -> Interaction | None:
+        records = await self._gateway.fetch_all(select(*_INTERACTION).where(condition))
+        found = [_interaction(record) for record in records]
+        # XAgent's MySQL takes upper and lower case for the same.
+        return next((one for one in found if one.interaction_id == interaction_id), None)
 
     async def get_user_name(self, interaction: Interaction) -> str:
         """The name under which an interaction was shared; the id of its user where it never was."""
@@ -108,19 +110,19 @@ class InteractionCRUD:
         """
         columns: list[Any] = list(_ROW)
         if max_data is not None:
-            small = func.length(raw.c.data) <= max_data
+            small = func.length(cast(raw.c.data, Text)) <= max_data
             columns[_DATA] = case((small, raw.c.data)).label("data")
             columns.append(not_(small).label("is_larger"))
         query = select(*columns).where(is_of(raw, interaction_id), not_deleted(raw.c.is_deleted))
         if after is not None:
             query = query.where(_comes_after(after))
-        records = await self._gateway.fetch_all(query.order_by(raw.c.step, raw.c.id).limit(limit))
+        records = await self._gateway.fetch_all(query.order_by(*IN_ORDER).limit(limit))
         return [row_from(record) for record in records]
 
     async def get_row(self, interaction_id: str, offset: int) -> Row | None:
         """The row at `offset`, a place in the recording as counted from 1; None where there is none."""
         query = select(*_ROW).where(is_of(raw, interaction_id), not_deleted(raw.c.is_deleted))
-        record = await self._gateway.fetch_one(query.order_by(raw.c.step, raw.c.id).limit(1).offset(offset - 1))
+        record = await self._gateway.fetch_one(query.order_by(*IN_ORDER).limit(1).offset(offset - 1))
         return None if record is None else row_from(record)
 
     async def read_on(self, interaction_id: str, after: Position | None) -> tuple[Interaction | None, list[OutlineRow]]:
@@ -132,7 +134,7 @@ class InteractionCRUD:
 
         async def read(connection: Connection) -> tuple[Record | None, list[Record]]:
             found = await connection.fetch_one(select(*_INTERACTION).where(is_of(interactions, interaction_id)))
-            return found, await connection.fetch_all(query.order_by(raw.c.step, raw.c.id).limit(500))
+            return found, await connection.fetch_all(query.order_by(*IN_ORDER).limit(500))
 
         found, records = await self._gateway.run(read)
         return None if found is None else _interaction(found), [OutlineRow(**record._mapping) for record in records]
@@ -145,17 +147,14 @@ class InteractionCRUD:
             raw.c.data.is_not(None),
             not_deleted(raw.c.is_deleted),
         )
-        return [
-            _json_text(record["data"]) or ""
-            for record in await self._gateway.fetch_all(query.order_by(raw.c.step, raw.c.id))
-        ]
+        return [_json_text(record["data"]) or "" for record in await self._gateway.fetch_all(query.order_by(*IN_ORDER))]
 
     async def count_rows(self, interaction_id: str) -> RowCount:
         """How many rows there are, and what tells whether one of them has been deleted since."""
         there = not_deleted(raw.c.is_deleted)
         query = select(
             func.count().label("stored"),
-            func.count(case((there, 1))).label("total"),
+            func.count(case((there, raw.c.id))).label("total"),
             func.max(case((there, None), else_=raw.c.id)).label("last_deleted"),
         ).where(is_of(raw, interaction_id))
         record = await self._gateway.fetch_one(query)

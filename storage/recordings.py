@@ -10,10 +10,21 @@ from typing import Any
 from databases.core import Connection
 from sqlalchemy import delete, func, insert, select, update
 
-from .database import Gateway, insert_many
+from .database import insert_many
+from .errors import DatabaseConflict
+from .gateway import Gateway
 from .interactions import RUNNING, InteractionCRUD, row_from
 from .models import Interaction, Recording, Row, Visibility, now
-from .schema import interaction_parameters, interactions, is_of, not_deleted, raw, share_links, shared_interactions
+from .schema import (
+    IN_ORDER,
+    interaction_parameters,
+    interactions,
+    is_of,
+    not_deleted,
+    raw,
+    share_links,
+    shared_interactions,
+)
 from .shares import write_visibility
 
 _ROW = [raw.c[name] for name in Row.__slots__]
@@ -72,7 +83,13 @@ class RecordingCRUD:
                 progress(len(rows))
             before_commit()
 
-        await self._gateway.transaction(store)
+        try:
+            await self._gateway.transaction(store, lock=f"recording {interaction_id}")
+        except DatabaseConflict:
+            # Another was faster, with a row of the same node_id.
+            if (stored := await self._gateway.run(lambda connection: _find(connection, recording))) is None:
+                raise
+            raise RecordingExists(stored) from None
 
     async def holds(self, recording: Recording) -> bool:
         """Whether this recording is stored: the same interaction with the same rows, their times left aside.
@@ -83,7 +100,7 @@ class RecordingCRUD:
         stored = await InteractionCRUD(self._gateway).get_interaction(interaction.interaction_id)
         if stored is None or _untimed(stored) != _untimed(interaction):
             return False
-        query = select(*_ROW).where(is_of(raw, stored.interaction_id)).order_by(raw.c.step, raw.c.id)
+        query = select(*_ROW).where(is_of(raw, stored.interaction_id)).order_by(*IN_ORDER)
         rows = [row_from(record) for record in await self._gateway.fetch_all(query)]
         return [_untimed(row) for row in rows] == [_untimed(row) for row in recording.rows]
 
@@ -118,7 +135,7 @@ class RecordingCRUD:
             await connection.execute(insert(interactions).values(_values(made)))
             return new_id
 
-        return await self._gateway.transaction(find)
+        return await self._gateway.transaction(find, lock=f"ready {user_id}")
 
     async def has_finished(self, interaction_id: str) -> bool:
         """Whether one of its rows says that the run has finished."""
@@ -160,9 +177,8 @@ class RecordingCRUD:
 
         async def end(connection: Connection) -> None:
             await _lock(connection, row)
-            last = (
-                select(raw.c.status).where(is_of(raw, row.interaction_id)).order_by(raw.c.step.desc(), raw.c.id.desc())
-            )
+            order = (func.coalesce(raw.c.step, -1).desc(), raw.c.id.desc())
+            last = select(raw.c.status).where(is_of(raw, row.interaction_id)).order_by(*order)
             record = await connection.fetch_one(last.limit(1))
             if record is None or record["status"] != row.status:
                 await _insert_behind(connection, row)

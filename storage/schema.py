@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from databases.core import Connection
 from sqlalchemy import (
     Boolean,
     Column,
@@ -21,29 +20,21 @@ from sqlalchemy import (
     text,
     true,
 )
-from sqlalchemy.dialects.mysql import TINYINT
+from sqlalchemy.dialects.mysql import LONGTEXT, TINYINT
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.schema import CreateIndex, CreateTable
-from sqlalchemy.types import TypeDecorator
-
-from .database import Gateway, table_names
 
 metadata = MetaData()
 
-
-class JSONText(TypeDecorator[str]):
-    """A JSON column whose value stays the text that was stored: nothing is lost by reading it into Python and back."""
-
-    impl = Text
-    cache_ok = True
+# Identifiers and tokens are the same only where every letter is, and nothing is lost of a text, whatever the database's
+# own settings are.
+_MYSQL: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+_MYSQL |= {name.replace("mysql", "mariadb"): value for name, value in _MYSQL.items()}
 
 
-@compiles(JSONText, "mysql", "mariadb", "postgresql")
-def _json(type_: JSONText, compiler: Any, **options: Any) -> str:
-    # On SQLite a column declared JSON would turn text that looks like a number into one, and lose digits: TEXT there.
-    return "JSON"
-
-
+# XAgent's JSON columns. Where we make them they are text, so that what was stored comes out as it was: declared JSON,
+# SQLite makes a float of a large number, MySQL changes the order of keys, MariaDB refuses what is nested 32 deep, and
+# Postgres what is nested some thousand deep.
+JSONText = Text().with_variant(LONGTEXT, "mysql", "mariadb")
 Flag = Boolean(create_constraint=False).with_variant(TINYINT(1), "mysql", "mariadb")
 
 
@@ -81,6 +72,7 @@ interactions = Table(
     Index("ix_interactions_interaction_id", "interaction_id", unique=True),
     Index("ix_interactions_user_id", "user_id", "status"),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 raw = Table(
@@ -107,9 +99,34 @@ raw = Table(
     _flag("is_receive", nullable=False),
     _flag("include_pictures", nullable=False),
     Index("node_id", "node_id", unique=True),
-    Index("ix_raw_interaction_id", "interaction_id", "step", "id"),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
+
+
+class _NullFirst(ColumnElement[Any]):
+    # As SQLite and MySQL order by themselves; Postgres must be told, and has no use for an index that orders otherwise.
+    inherit_cache = True
+
+    def __init__(self, column: Column[Any]) -> None:
+        self.column = column
+        self.type = column.type
+
+
+@compiles(_NullFirst)
+def _plain(element: _NullFirst, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.column, **options))
+
+
+@compiles(_NullFirst, "postgresql")
+def _null_first(element: _NullFirst, compiler: Any, **options: Any) -> str:
+    return _plain(element, compiler, **options) + " NULLS FIRST"
+
+
+IN_ORDER = (_NullFirst(raw.c.step), raw.c.id)
+"""The order of a recording's rows."""
+
+Index("ix_raw_interaction_id", raw.c.interaction_id, *IN_ORDER)
 
 interaction_parameters = Table(
     "interaction_parameters",
@@ -119,6 +136,7 @@ interaction_parameters = Table(
     _string("parameter_id", nullable=False),
     Column("args", JSONText),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 running_record = Table(
@@ -134,6 +152,7 @@ running_record = Table(
     _string("update_time"),
     _flag("is_deleted", nullable=False),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 shared_interactions = Table(
@@ -153,6 +172,7 @@ shared_interactions = Table(
     _flag("is_audit", nullable=False),
     Index("ix_shared_interactions_interaction_id", "interaction_id"),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 users = Table(
@@ -174,6 +194,7 @@ users = Table(
     Index("user_id", "user_id", unique=True),
     Index("email", "email", unique=True),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 share_links = Table(
@@ -193,6 +214,7 @@ share_links = Table(
     Index("ix_share_links_interaction_id", "interaction_id"),
     Index("ix_share_links_user_id", "user_id"),
     sqlite_autoincrement=True,
+    **_MYSQL,
 )
 
 share_link_views = Table(
@@ -204,6 +226,15 @@ share_link_views = Table(
     Column("viewed_at", Double, nullable=False),
     Index("ix_share_link_views_viewer", "link_id", "viewer", unique=True),
     sqlite_autoincrement=True,
+    **_MYSQL,
+)
+
+share_migrations = Table(
+    "share_migrations",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("applied_at", Double, nullable=False),
+    **_MYSQL,
 )
 
 
@@ -216,24 +247,3 @@ def is_of(table: Table, interaction_id: str) -> ColumnElement[bool]:
 def not_deleted(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """That a flag isn't set: XAgent leaves NULL where it never was."""
     return func.coalesce(column, False).is_(False)
-
-
-async def create_tables(gateway: Gateway) -> list[str]:
-    """Make the tables that are missing, with their indexes, and return their names. What is there is never touched."""
-
-    async def names(connection: Connection) -> set[str]:
-        return await table_names(connection)
-
-    if metadata.tables.keys() <= await gateway.run(names):
-        return []  # without a transaction: whoever only reads must not wait for a writer
-
-    async def create(connection: Connection) -> list[str]:
-        present = await table_names(connection)
-        missing = [table for table in metadata.sorted_tables if table.name not in present]
-        for table in missing:
-            await connection.execute(CreateTable(table))
-            for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                await connection.execute(CreateIndex(index))
-        return [table.name for table in missing]
-
-    return await gateway.transaction(create)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from databases.core import Connection
 from sqlalchemy import exists, insert, select, update
 
-from .database import Gateway
+from .gateway import Gateway
 from .models import Interaction, Visibility, now
 from .schema import interactions, is_of, not_deleted, shared_interactions, users
 

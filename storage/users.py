@@ -10,7 +10,8 @@ from typing import Any
 from databases.core import Connection
 from sqlalchemy import ColumnElement, insert, or_, select, update
 
-from .database import Gateway
+from .errors import DatabaseConflict
+from .gateway import Gateway
 from .models import User, now
 from .schema import not_deleted, users
 
@@ -67,7 +68,10 @@ class UserCRUD:
             await connection.execute(insert(users).values({name: getattr(user, name) for name in User.__slots__}))
             return True
 
-        return user if await self._gateway.transaction(add) else None
+        try:
+            return user if await self._gateway.transaction(add) else None
+        except DatabaseConflict:  # another was faster
+            return None
 
     async def add_first_user(self) -> User | None:
         """Make the user `owner` where there is no user at all, of however many processes that try at once in one."""

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message
 from share.routing import build_routes
 from share.settings import XAgentServerEnv
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.models import Interaction, Row
 from tests.fake_clock import PATIENCE_SECONDS, FakeClock, until
 

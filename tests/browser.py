@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -37,8 +37,10 @@ from starlette.routing import Mount
 
 import share
 from share import XAgentServerEnv
-from storage.database import Gateway, open_database
+from storage.database import open_database
+from storage.gateway import Gateway
 from storage.links import LinkCRUD
+from tests.any_database import database_url
 from tests.server import CHECKOUT, GOLDEN, PATIENCE_SECONDS, SHORT, Server, run_here, serve_here, start_server
 
 DEMO = "0e82ab10875f23ba6eacaec528eaf54b"
@@ -237,7 +239,7 @@ def put_in(folder: Path, *files: Path, public: bool = False) -> None:
 @asynccontextmanager
 async def open_store(folder: Path) -> AsyncIterator[Gateway]:
     """The database in the `./data` of a folder, where a server may be running or not."""
-    async with open_database(f"sqlite:///{quote(str(folder / 'data' / 'replay.db'))}") as database:
+    async with open_database(database_url(folder / "data")) as database:
         gateway = Gateway(database)
         yield gateway
         await gateway.drain()
@@ -254,7 +256,7 @@ async def make_link(server: Server, interaction_id: str = SHORT, **limits: Any) 
 async def serve_mounted(folder: Path, prefix: str) -> AsyncIterator[str]:
     """Serve the `./data` of a folder below a prefix of somebody's app; the address of `/` there."""
     settings = XAgentServerEnv(base_dir=folder / "data")
-    async with open_database(f"sqlite:///{quote(str(folder / 'data' / 'replay.db'))}") as database:
+    async with open_database(database_url(folder / "data")) as database:
         await share.create_tables(database)
         app = Starlette(routes=[Mount(prefix, routes=share.routes(database, settings))])
         async with serve_here(app) as port:

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from starlette.types import ASGIApp
 
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.links import LinkCRUD
 from storage.models import Visibility
 from storage.shares import ShareCRUD

@@ -1,22 +1,28 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import databases
 import pytest
 from hypothesis import HealthCheck, settings
 
-from storage.database import Gateway, open_database
+from storage.database import open_database
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
+from storage.migrations import create_tables
 from storage.recordings import RecordingCRUD
-from storage.schema import create_tables
 from storage.shares import ShareCRUD
+from tests.any_database import KINDS, database_url
+from tests.any_database import databases as test_databases
 from tests.browser import chromium, pages, require_chromium, shared_server
 
 __all__ = ["chromium", "pages", "shared_server"]  # fixtures
+
+# What these test has nothing to do with a database.
+WITHOUT_DATABASE = "archive bundle channel content formats frames json_split json_text layers outline protocol_doc "
+WITHOUT_DATABASE += "render timeline wire wire_v1 workspace"
 
 # A busy machine is no error.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -33,10 +39,40 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         require_chromium()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database", choices=KINDS, default="sqlite", help="what the tests run on")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    test_databases.kind = config.getoption("--database")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if test_databases.kind == "sqlite":
+        return
+    left_out = [
+        item for item in items if item.get_closest_marker("sqlite") or item.path.stem[5:] in WITHOUT_DATABASE.split()
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_sessionfinish() -> None:
+    test_databases.close()
+
+
+@pytest.fixture(autouse=True)
+def databases_are_removed(request: pytest.FixtureRequest) -> Iterator[None]:
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        test_databases.remove(folder)
+
+
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[databases.Database]:
-    """A connected SQLite database in a file of its own, with all tables."""
-    async with open_database(f"sqlite:///{quote(str(tmp_path / 'replay.db'))}") as database:
+    """A connected database of its own, with all tables."""
+    async with open_database(database_url(tmp_path)) as database:
         await create_tables(Gateway(database))
         yield database
 

@@ -34,6 +34,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.uri import parse_uri
 
 from share.cli import main
+from tests.any_database import databases
 
 CHECKOUT = Path(__file__).parent.parent
 GOLDEN = CHECKOUT / "tests" / "data" / "golden"
@@ -70,10 +71,10 @@ print(f"exit code {code}, settings {kept}")
 UNPRIVILEGED = (sys.executable, "-c", _DROP_POWERS) if os.geteuid() == 0 else ()
 
 
-def environment(**variables: str) -> dict[str, str]:
-    """This process's environment, with no `SHARE_…` in it but those among `variables`."""
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """This process's environment, with no `SHARE_…` in it but `variables`, and the database of `folder`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SHARE_")}
-    return kept | {"COLUMNS": "200"} | variables
+    return kept | {"COLUMNS": "200"} | databases.variables(folder, variables) | variables
 
 
 def golden_frames(transcript: str) -> list[str]:
@@ -132,7 +133,7 @@ def run(
     return subprocess.run(
         [*program, *map(str, arguments)],
         cwd=folder,
-        env=environment(**variables),
+        env=environment(folder, **variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -143,7 +144,8 @@ def run(
 
 def run_here(*arguments: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The same in this process, ten times as fast: for what doesn't depend on how a process starts and ends."""
-    changed = {name: None for name in os.environ if name.startswith("SHARE_")} | variables
+    changed = {name: None for name in os.environ if name.startswith("SHARE_")}
+    changed |= databases.variables(folder, variables) | variables
     command = partial(CliRunner().invoke, main, list(map(str, arguments)), prog_name="replay-share", env=changed)
     with contextlib.chdir(folder), ThreadPoolExecutor(1) as thread:  # a thread has no loop yet, whoever calls
         result = thread.submit(command).result()
@@ -215,7 +217,7 @@ def start_server(folder: Path, program: Sequence[str] = SERVE, **variables: str)
         process = subprocess.Popen(
             program,
             cwd=folder,
-            env=environment(**{"SHARE_PORT": "0"} | variables),
+            env=environment(folder, **{"SHARE_PORT": "0"} | variables),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -362,7 +364,7 @@ class Terminal:
             self.process = subprocess.Popen(
                 [*shell, sys.executable, "-m", "share", *map(str, arguments)],
                 cwd=folder,
-                env=environment(TERM="xterm-256color", **variables),
+                env=environment(folder, TERM="xterm-256color", **variables),
                 stdin=slave if keyboard else subprocess.DEVNULL,
                 stdout=slave,
                 stderr=slave,

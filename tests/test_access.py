@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from share.access import NOT_FOUND, RUNNING, Access, Visitor, XAgentWebSocketConnectError
 from share.settings import XAgentServerEnv
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD
 from storage.schema import users

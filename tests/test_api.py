@@ -7,7 +7,6 @@ import http.client
 import io
 import json
 import os
-import sqlite3
 import time
 import uuid
 import zipfile
@@ -20,6 +19,7 @@ import httpx
 import pytest
 
 from share.access import NOT_FOUND
+from tests.any_database import database_url, execute
 from tests.server import GOLDEN, PATIENCE_SECONDS, Server, make_recording, run_here, start_server
 
 ROOT = "/api/v1"
@@ -65,13 +65,11 @@ class Api:
 
     def change(self, statement: str, *values: Any) -> None:
         """Change what is stored, as others may, or as the passing of time would."""
-        with closing(sqlite3.connect(self.folder / "data" / "replay.db", PATIENCE_SECONDS)) as database, database:
-            database.execute(statement, values)
+        execute(database_url(self.folder / "data"), statement, *values)
 
     def read(self, query: str, *values: Any) -> list[Any]:
         """What is stored."""
-        with closing(sqlite3.connect(self.folder / "data" / "replay.db", PATIENCE_SECONDS)) as database:
-            return database.execute(query, values).fetchall()
+        return execute(database_url(self.folder / "data"), query, *values)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from share import Recorder
 from storage.database import open_database
 from storage.models import Visibility
 from storage.shares import ShareCRUD
+from tests.any_database import database_url
 from tests.browser import IN_BROWSER, Pages, axe_violations, make_link, open_store, put_in, shot
 from tests.server import GOLDEN, SHORT, Server, make_timed_recording, start_server, write_recording
 
@@ -185,7 +186,7 @@ async def test_a_recording_that_is_not_there(pages: Pages, shared_server: Server
 
 async def test_a_run_that_is_going_on_is_followed_to_its_end(pages: Pages, folder: Path) -> None:
     with start_server(folder) as server:
-        async with open_database(f"sqlite:///{folder}/data/replay.db") as database:
+        async with open_database(database_url(folder / "data")) as database:
             recorder = Recorder(database, folder / "data")
             async with recorder.record(description="A run that goes on", user_id="me") as run:
                 for number in range(1, 6):
@@ -215,7 +216,7 @@ async def test_a_run_that_is_going_on_is_followed_to_its_end(pages: Pages, folde
 
 async def test_a_run_that_has_not_begun_is_waited_for(pages: Pages, folder: Path) -> None:
     with start_server(folder) as server:
-        async with open_database(f"sqlite:///{folder}/data/replay.db") as database:
+        async with open_database(database_url(folder / "data")) as database:
             recorder = Recorder(database, folder / "data")
             async with recorder.record(description="Not yet", user_id="me") as run:
                 page = await pages.open(f"{server.http_url}/r/{run.interaction_id}")
@@ -245,7 +246,7 @@ async def test_how_a_run_has_ended_is_said(pages: Pages, tmp_path: Path, status:
 
 async def test_who_is_paused_is_told_of_more_steps_and_of_the_end(pages: Pages, folder: Path) -> None:
     with start_server(folder) as server:
-        async with open_database(f"sqlite:///{folder}/data/replay.db") as database:
+        async with open_database(database_url(folder / "data")) as database:
             recorder = Recorder(database, folder / "data")
             async with recorder.record(description="A run that goes on", user_id="me") as run:
                 await run.append(data={"thoughts": "One"})

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import itertools
 import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 
+from storage.schema import metadata
+from tests.any_database import Rows, connection, database_url, execute
 from tests.server import (
     EDGE,
     GOLDEN,
@@ -49,16 +50,15 @@ SCRIPT = (str(Path(sys.executable).with_name("replay-share")),)
 
 
 def query(folder: Path, statement: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(folder / "data" / "replay.db")) as database:
-        return database.execute(statement).fetchall()
+    return execute(database_url(folder / "data"), statement)
 
 
-def stored(folder: Path) -> tuple[list[str], dict[str, bytes]]:
-    """All that is stored: the database's statements, and the files."""
-    with contextlib.closing(sqlite3.connect(folder / "data" / "replay.db")) as database:
-        statements = list(database.iterdump())
+def stored(folder: Path) -> tuple[dict[str, Rows], dict[str, bytes]]:
+    """All that is stored: the tables' rows, and the files."""
+    with connection(database_url(folder / "data")) as sql:
+        tables = {name: sql(f"SELECT * FROM {name} ORDER BY 1") for name in metadata.tables}
     records = folder / "data" / "localstorage"
-    return statements, {str(path): path.read_bytes() for path in records.rglob("*") if path.is_file()}
+    return tables, {str(path): path.read_bytes() for path in records.rglob("*") if path.is_file()}
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], *expected: str) -> None:
@@ -143,9 +143,7 @@ def test_two_imports_of_the_same_file_at_the_same_time_double_nothing(tmp_path: 
     file = write_recording(tmp_path / "run.json", make_recording("both", 1000, "x" * 100, workspace))
     run_here("list", folder=tmp_path)
     both = [
-        subprocess.Popen(
-            [*MODULE, "import", file], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        subprocess.Popen([*MODULE, "import", file], cwd=tmp_path, env=environment(tmp_path), stdout=PIPE, stderr=PIPE)
         for _ in range(2)
     ]
     outputs = [process.communicate(timeout=PATIENCE_SECONDS) for process in both]
@@ -590,7 +588,7 @@ def test_output_into_a_pipe_that_nobody_reads_any_more_is_no_error(server: Serve
             done = subprocess.run(
                 [*MODULE, *command],
                 cwd=folder,
-                env=environment(SHARE_PORT=str(server.port)),
+                env=environment(folder, SHARE_PORT=str(server.port)),
                 stdout=writer,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -15,7 +15,7 @@ from starlette.routing import Mount
 from share.access import NOT_FOUND
 from share.wire_v1 import encode_row
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.models import Visibility
 from storage.shares import ShareCRUD
 from tests.asgi import CountingGateway, Server, row

@@ -20,7 +20,9 @@ from databases.core import Connection
 from sqlalchemy import text
 
 from share.settings import XAgentServerEnv
-from storage.database import DatabaseError, Gateway, is_sqlite, open_database, table_names
+from storage.database import is_sqlite, open_database, table_names
+from storage.errors import DatabaseError
+from storage.gateway import Gateway
 
 ROOT = Path(__file__).parent.parent
 
@@ -176,7 +178,9 @@ async def test_a_file_that_is_no_database_is_an_error_that_names_it(content: byt
 FAILING = """
 import asyncio, sys
 from sqlalchemy import text
-from storage.database import DatabaseError, Gateway, open_database
+from storage.database import open_database
+from storage.errors import DatabaseError
+from storage.gateway import Gateway
 
 async def main():
     async with open_database(sys.argv[1]) as database:
@@ -448,7 +452,7 @@ async def test_an_error_that_nobody_waits_for_is_no_unseen_error(
     with caplog.at_level(logging.DEBUG, "storage"):
         await gateway.drain()
         await asyncio.sleep(0)
-    assert [record.message for record in caplog.records if record.name == "storage.database"] == [
+    assert [record.message for record in caplog.records if record.name == "storage.gateway"] == [
         "database call failed: too late"
     ]
     assert not [record for record in caplog.records if record.name == "asyncio"]
@@ -533,7 +537,8 @@ async def test_drain_waits_for_those_who_still_wait_for_their_turn(database: dat
 UNDRAINED = """
 import asyncio, sys
 from sqlalchemy import text
-from storage.database import Gateway, open_database
+from storage.database import open_database
+from storage.gateway import Gateway
 
 async def main():
     async with open_database(sys.argv[1]) as database:

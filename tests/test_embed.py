@@ -23,7 +23,7 @@ from share.card_picture import HEIGHT, MAX_MARKS, WIDTH, draw, wrap
 from share.settings import XAgentServerEnv
 from share.static_files import FOLDER
 from share.summary import Summary, one_line
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.links import LinkCRUD
 from tests.asgi import Server, row
 from tests.browsing import (

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import databases
 import httpx
@@ -24,6 +23,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 import share
+from tests.any_database import database_url
 from tests.server import CHECKOUT, EDGE, GOLDEN, PATIENCE_SECONDS, SHORT, golden_frames, run_here, serve_here
 
 FRAMES = golden_frames("normal_short")
@@ -55,9 +55,10 @@ def settings(folder: Path) -> share.XAgentServerEnv:
 def somebody_elses_database(folder: Path, recording: str = "short") -> databases.Database:
     """A database as somebody else opens it, with a recording in it."""
     folder.mkdir(exist_ok=True)
-    url = f"sqlite:///{quote(str(folder / 'theirs.db'))}"
+    url = database_url(folder / "theirs")
+    (folder / "theirs").mkdir()
     file = GOLDEN / f"{recording}.recording.json"
-    done = run_here("import", file, folder=folder, SHARE_DATABASE_URL=url)
+    done = run_here("import", file, folder=folder, SHARE_DATABASE_URL=url, SHARE_CREATE_TABLES="1")
     assert done.returncode == 0, done.stderr
     return databases.Database(url)
 
@@ -197,7 +198,7 @@ async def assert_plays(app: ASGIApp, mounts: list[str], database: databases.Data
         for mount in mounts:
             assert is_refusal(await play(port, f"{mount}/ws/share/{SHORT}"))
         file = GOLDEN / "short.recording.json"
-        done = run_here("import", file, folder=folder, SHARE_DATABASE_URL=str(database.url))
+        done = run_here("import", file, folder=folder, SHARE_DATABASE_URL=database.url._url, SHARE_CREATE_TABLES="1")
         assert done.returncode == 0, done.stderr
         for mount in mounts:
             assert await play(port, f"{mount}/ws/share/{SHORT}", 2) == FRAMES[:2]

@@ -16,7 +16,7 @@ from starlette.types import Message
 
 from share.access import NOT_FOUND, RUNNING
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from tests.asgi import Server, Viewer, database_threads, row, rows, tasks_named
 from tests.fake_clock import until
 

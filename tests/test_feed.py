@@ -16,7 +16,7 @@ from share import feed as feed_module
 from share.feed import POLL_SECONDS, Feed, Feeds
 from share.frames import PAGE_ROWS, FrameCache
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD

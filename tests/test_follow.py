@@ -23,6 +23,7 @@ import share.feed
 from share import Recorder, XAgentServerEnv, create_app
 from share.client import ReplayClient, ReplayError
 from storage.database import open_database
+from tests.any_database import database_url
 from tests.server import (
     CHECKOUT,
     PATIENCE_SECONDS,
@@ -47,9 +48,10 @@ RECORDING = """
 import asyncio, random, sys
 from share import Recorder
 from storage.database import open_database
+from tests.any_database import database_url
 
 async def main():
-    async with open_database("sqlite:///data/replay.db") as database:
+    async with open_database(sys.argv[1]) as database:
         async with Recorder(database).record(description="a live run", user_id="author") as run:
             print(run.interaction_id, flush=True)
             number = 0
@@ -72,7 +74,7 @@ class Agent:
 
     def __init__(self, folder: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RECORDING],
+            [sys.executable, "-c", RECORDING, database_url(server.log_file.parent / "data")],
             cwd=folder,
             env={"PYTHONPATH": str(CHECKOUT)},
             stdin=subprocess.PIPE,
@@ -132,7 +134,7 @@ def agent(server: Server) -> Iterator[Agent]:
 @pytest.fixture
 async def database(server: Server) -> AsyncIterator[databases.Database]:
     """The server's database."""
-    async with open_database(f"sqlite:///{server.log_file.parent / 'data' / 'replay.db'}") as database:
+    async with open_database(database_url(server.log_file.parent / "data")) as database:
         yield database
 
 
@@ -409,7 +411,7 @@ async def test_followers_are_told_also_of_what_a_newcomer_was_the_first_to_make_
 ) -> None:
     monkeypatch.setattr(share.feed, "POLL_SECONDS", 2)
     monkeypatch.setattr(share.feed, "CHECK_SECONDS", 0 if newcomer == "a viewer" else 3600)
-    settings = XAgentServerEnv(base_dir=tmp_path)
+    settings = XAgentServerEnv(base_dir=tmp_path, database_url=database_url(tmp_path), create_tables=True)
     async with serve_here(create_app(settings)) as port, open_database(settings.url) as database:
         url = f"http://127.0.0.1:{port}"
         async with contextlib.AsyncExitStack() as stack:

@@ -21,7 +21,7 @@ from sqlalchemy import update
 from share import feed as feed_module
 from share.endpoint import MAX_ERRORS
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.recordings import RecordingCRUD
 from tests.asgi import ModelClient, Server, row, tasks_named
 from tests.fake_clock import until

@@ -14,7 +14,7 @@ import pytest
 from share.access import NOT_FOUND
 from share.formats import read_recording
 from share.importing import store_recording
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.models import Visibility
 from storage.recordings import RecordingCRUD
 from tests.asgi import Server, Viewer

@@ -14,7 +14,8 @@ import pytest
 
 from share.formats import read_recording
 from share.importing import ImportRefused, store_recording
-from storage.database import DatabaseError, Gateway
+from storage.errors import DatabaseError
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD

@@ -15,12 +15,15 @@ import databases
 import pytest
 
 from share.formats import read_recording
-from storage.database import DatabaseError, Gateway, open_database
+from storage.database import open_database
+from storage.errors import DatabaseError
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD, Position
+from storage.migrations import create_tables
 from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD, RecordingExists
-from storage.schema import create_tables
 from storage.shares import ShareCRUD
+from tests.any_database import Connection, connection
 
 Add = Callable[..., Coroutine[Any, Any, None]]
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -28,10 +31,10 @@ RUN = Interaction("run", "guest", create_time="2023-11-17 10:00:00", status="fin
 
 
 @pytest.fixture
-def sql(database: databases.Database) -> Iterator[sqlite3.Connection]:
+def sql(database: databases.Database) -> Iterator[Connection]:
     """A connection past the code, for what only an older database holds."""
-    with contextlib.closing(sqlite3.connect(database.url.database, isolation_level=None)) as connection:
-        yield connection
+    with connection(str(database.url)) as opened:
+        yield opened
 
 
 def rows_of(*steps: int | None, interaction_id: str = "run", **values: Any) -> list[Row]:
@@ -94,12 +97,10 @@ async def test_a_deleted_row_is_never_read(interactions: InteractionCRUD, add: A
     assert await read_all(interactions, limit=1) == ["run-0", "run-2"]
 
 
-async def test_a_flag_that_was_never_set_is_not_set(
-    sql: sqlite3.Connection, interactions: InteractionCRUD, add: Add
-) -> None:
+async def test_a_flag_that_was_never_set_is_not_set(sql: Connection, interactions: InteractionCRUD, add: Add) -> None:
     await add(*rows_of(0, 1))
-    sql.execute("UPDATE raw SET is_deleted = NULL")
-    sql.execute("UPDATE interactions SET is_deleted = NULL")
+    sql("UPDATE raw SET is_deleted = NULL")
+    sql("UPDATE interactions SET is_deleted = NULL")
     assert await read_all(interactions) == ["run-0", "run-1"]
     assert (await interactions.search_many_raws("run"))[0].is_deleted is None
     assert await interactions.get_shared_interaction("run")
@@ -147,20 +148,18 @@ async def test_json_text_comes_out_as_it_went_in(stored: str, interactions: Inte
     assert await interactions.get_interaction("run") == replace(RUN, file_list=stored, description=stored, id=1)
 
 
-async def test_a_text_that_is_no_utf8_spoils_one_row(
-    sql: sqlite3.Connection, interactions: InteractionCRUD, add: Add
-) -> None:
+async def test_a_text_that_is_no_utf8_spoils_one_row(sql: Connection, interactions: InteractionCRUD, add: Add) -> None:
     await add(*rows_of(0, 1, data='"ok"'))
-    sql.execute("UPDATE raw SET data = CAST(x'22ff22' AS TEXT) WHERE step = 0")
+    sql("UPDATE raw SET data = CAST(x'22ff22' AS TEXT) WHERE step = 0")
     assert [row.data for row in await interactions.search_many_raws("run")] == ['"\udcff"', '"ok"']
 
 
 async def test_a_json_column_is_text_also_where_a_blob_was_stored(
-    interactions: InteractionCRUD, add: Add, sql: sqlite3.Connection
+    interactions: InteractionCRUD, add: Add, sql: Connection
 ) -> None:
     await add(*rows_of(0, 1))
-    sql.execute("UPDATE raw SET data = x'7b7d' WHERE step = 0")
-    sql.execute("UPDATE raw SET data = x'22ff22' WHERE step = 1")
+    sql("UPDATE raw SET data = x'7b7d' WHERE step = 0")
+    sql("UPDATE raw SET data = x'22ff22' WHERE step = 1")
     assert [row.data for row in await interactions.search_many_raws("run")] == ["{}", '"\udcff"']
 
 
@@ -180,13 +179,13 @@ async def test_a_json_column_is_text_also_where_sqlite_made_a_number_of_it(tmp_p
 
 
 async def test_a_page_in_the_middle_enters_the_index_at_its_place(
-    sql: sqlite3.Connection, caplog: pytest.LogCaptureFixture, interactions: InteractionCRUD, add: Add
+    sql: Connection, caplog: pytest.LogCaptureFixture, interactions: InteractionCRUD, add: Add
 ) -> None:
     await add(*rows_of(*range(50)))
     with caplog.at_level(logging.DEBUG, "databases"):
         await interactions.search_many_raws("run", after=Position(20, 21), limit=5)
     query, values = next(record.args for record in caplog.records if "FROM raw" in record.getMessage())
-    plan = [step[3] for step in sql.execute(f"EXPLAIN QUERY PLAN {query}", ast.literal_eval(values))]
+    plan = [step[3] for step in sql(f"EXPLAIN QUERY PLAN {query}", ast.literal_eval(values))]
     assert plan == ["SEARCH raw USING INDEX ix_raw_interaction_id (interaction_id=? AND step>?)"]
 
 
@@ -212,14 +211,14 @@ async def test_plans_are_the_data_of_the_rows_that_hold_some(interactions: Inter
 
 
 async def test_rows_are_counted_and_a_deleted_one_shows(
-    sql: sqlite3.Connection, interactions: InteractionCRUD, add: Add
+    sql: Connection, interactions: InteractionCRUD, add: Add
 ) -> None:
     assert await interactions.count_rows("run") == (0, 0, None)
     await add(*rows_of(0, 1, 2))
     await add(*rows_of(0, interaction_id="other"), interaction=replace(RUN, interaction_id="other"))
     assert await interactions.count_rows("run") == (3, 0, None)
-    sql.execute("UPDATE raw SET is_deleted = NULL WHERE node_id = 'run-2'")
-    sql.execute("UPDATE raw SET is_deleted = 1 WHERE node_id = 'run-1'")
+    sql("UPDATE raw SET is_deleted = NULL WHERE node_id = 'run-2'")
+    sql("UPDATE raw SET is_deleted = TRUE WHERE node_id = 'run-1'")
     assert await interactions.count_rows("run") == (2, 1, 2)
 
 
@@ -248,23 +247,23 @@ async def test_a_shared_interaction_is_one_that_is_shared_and_neither_is_deleted
     is_shared: bool,
     is_deleted: bool,
     share_is_deleted: bool | None,
-    sql: sqlite3.Connection,
+    sql: Connection,
     interactions: InteractionCRUD,
     add: Add,
 ) -> None:
     await add(interaction=replace(RUN, is_deleted=is_deleted), shared=is_shared)
     if share_is_deleted:
-        sql.execute("UPDATE shared_interactions SET is_deleted = 1")
+        sql("UPDATE shared_interactions SET is_deleted = TRUE")
     found = await interactions.get_shared_interaction("run")
     assert (found is not None) == (is_shared and not is_deleted and not share_is_deleted)
     assert await interactions.get_interaction("run") == replace(RUN, id=1, is_deleted=is_deleted)
 
 
 async def test_one_share_that_stands_is_enough(
-    sql: sqlite3.Connection, interactions: InteractionCRUD, shares: ShareCRUD, add: Add
+    sql: Connection, interactions: InteractionCRUD, shares: ShareCRUD, add: Add
 ) -> None:
     await add()
-    sql.execute(
+    sql(
         "INSERT INTO shared_interactions (interaction_id, user_name, create_time, update_time, description, agent,"
         " mode, is_deleted) SELECT interaction_id, user_name, create_time, update_time, description, agent, mode, 1"
         " FROM shared_interactions"
@@ -276,12 +275,12 @@ async def test_one_share_that_stands_is_enough(
 
 
 async def test_the_name_is_that_of_the_last_share_or_the_user(
-    interactions: InteractionCRUD, add: Add, sql: sqlite3.Connection
+    interactions: InteractionCRUD, add: Add, sql: Connection
 ) -> None:
     await add(shared=False)
     assert await interactions.get_user_name(RUN) == "guest"
     for name in ("first", "last"):
-        sql.execute(
+        sql(
             "INSERT INTO shared_interactions (interaction_id, user_name, create_time, update_time, description, agent,"
             " mode) VALUES ('run', ?, '', '', '', '', '')",
             [name],
@@ -372,21 +371,21 @@ async def test_a_private_recording_is_not_shared(interactions: InteractionCRUD, 
 
 
 async def test_a_private_recording_is_not_shared_by_what_was_left_of_another(
-    sql: sqlite3.Connection, interactions: InteractionCRUD, add: Add
+    sql: Connection, interactions: InteractionCRUD, add: Add
 ) -> None:
     await add()
-    sql.execute("DELETE FROM interactions")  # as XAgent, or a hand, would: the share stays
+    sql("DELETE FROM interactions")  # as XAgent, or a hand, would: the share stays
     await add(*rows_of(0), shared=False)
     assert await interactions.get_shared_interaction("run") is None
 
 
 async def test_an_error_before_the_commit_takes_everything_back(
-    sql: sqlite3.Connection, recordings: RecordingCRUD, add: Add
+    sql: Connection, recordings: RecordingCRUD, add: Add
 ) -> None:
     seen_inside: list[Any] = []
 
     def refuse() -> None:
-        seen_inside.append(sql.execute("SELECT count(*) FROM raw").fetchone())  # nothing is visible to others
+        seen_inside.append(sql("SELECT count(*) FROM raw")[0])  # nothing is visible to others
         raise OSError("no space left on device")
 
     with pytest.raises(OSError, match="no space left"):
@@ -395,7 +394,7 @@ async def test_an_error_before_the_commit_takes_everything_back(
         )
     assert seen_inside == [(0,)]
     for table in ("interactions", "raw", "shared_interactions"):
-        assert sql.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        assert sql(f"SELECT count(*) FROM {table}")[0] == (0,)
     await add(*rows_of(0, 1))
 
 
@@ -427,9 +426,9 @@ async def test_an_id_that_is_taken_is_refused(is_deleted: bool, interactions: In
     assert (await read_all(interactions)) == ["run-0"]
 
 
-async def test_rows_without_their_interaction_are_refused_too(sql: sqlite3.Connection, add: Add) -> None:
+async def test_rows_without_their_interaction_are_refused_too(sql: Connection, add: Add) -> None:
     await add(*rows_of(0))
-    sql.execute("DELETE FROM interactions")
+    sql("DELETE FROM interactions")
     with pytest.raises(RecordingExists):
         await add(Row("other", "run"))
 
@@ -491,20 +490,20 @@ async def test_a_caller_who_leaves_at_any_moment_leaves_all_or_nothing(
 
 
 async def test_a_deleted_interaction_leaves_nothing_behind(
-    sql: sqlite3.Connection, recordings: RecordingCRUD, add: Add
+    sql: Connection, recordings: RecordingCRUD, add: Add
 ) -> None:
     await add(*rows_of(0, 1))
-    sql.execute("INSERT INTO interaction_parameters (interaction_id, parameter_id) VALUES ('run', 'p')")
+    sql("INSERT INTO interaction_parameters (interaction_id, parameter_id) VALUES ('run', 'p')")
     await add(*rows_of(0, interaction_id="kept"), interaction=replace(RUN, interaction_id="kept"))
     assert await recordings.delete_recording("run") is True
     for table in ("interactions", "raw", "shared_interactions"):
-        assert sql.execute(f"SELECT interaction_id FROM {table}").fetchall() == [("kept",)]
-    assert sql.execute("SELECT * FROM interaction_parameters").fetchall() == []
+        assert sql(f"SELECT interaction_id FROM {table}") == [("kept",)]
+    assert sql("SELECT * FROM interaction_parameters") == []
     assert await recordings.delete_recording("run") is False
 
 
 async def test_to_share_is_to_share_once(
-    sql: sqlite3.Connection, interactions: InteractionCRUD, shares: ShareCRUD, add: Add
+    sql: Connection, interactions: InteractionCRUD, shares: ShareCRUD, add: Add
 ) -> None:
     await add(shared=False)
     assert [await shares.set_visibility("run", Visibility.UNLISTED) for _ in range(3)] == [True, False, False]
@@ -513,32 +512,30 @@ async def test_to_share_is_to_share_once(
     assert await interactions.get_shared_interaction("run") is None
     assert await shares.set_visibility("run", Visibility.UNLISTED) is True
     assert await interactions.get_shared_interaction("run")
-    assert sql.execute("SELECT count(*) FROM shared_interactions").fetchone() == (1,)
+    assert sql("SELECT count(*) FROM shared_interactions")[0] == (1,)
 
 
-async def test_what_isnt_there_is_neither_shared_nor_unshared(sql: sqlite3.Connection, shares: ShareCRUD) -> None:
+async def test_what_isnt_there_is_neither_shared_nor_unshared(sql: Connection, shares: ShareCRUD) -> None:
     assert await shares.set_visibility("nobody", Visibility.UNLISTED) is False
     assert await shares.set_visibility("nobody", Visibility.PRIVATE) is False
-    assert sql.execute("SELECT count(*) FROM shared_interactions").fetchone() == (0,)
+    assert sql("SELECT count(*) FROM shared_interactions")[0] == (0,)
 
 
-async def test_a_deleted_interaction_is_not_shared_anew(sql: sqlite3.Connection, shares: ShareCRUD, add: Add) -> None:
+async def test_a_deleted_interaction_is_not_shared_anew(sql: Connection, shares: ShareCRUD, add: Add) -> None:
     await add(interaction=replace(RUN, is_deleted=True), shared=False)
     assert [await shares.set_visibility("run", Visibility.UNLISTED) for _ in range(2)] == [False, False]
-    assert sql.execute("SELECT count(*) FROM shared_interactions").fetchone() == (0,)
+    assert sql("SELECT count(*) FROM shared_interactions")[0] == (0,)
 
 
-async def test_two_who_share_at_once_share_once(sql: sqlite3.Connection, shares: ShareCRUD, add: Add) -> None:
+async def test_two_who_share_at_once_share_once(sql: Connection, shares: ShareCRUD, add: Add) -> None:
     await add(shared=False)
     await asyncio.gather(*(shares.set_visibility("run", Visibility.UNLISTED) for _ in range(5)))
-    assert sql.execute("SELECT count(*) FROM shared_interactions").fetchone() == (1,)
+    assert sql("SELECT count(*) FROM shared_interactions")[0] == (1,)
 
 
-async def test_a_share_says_what_xagent_shows_of_it(sql: sqlite3.Connection, add: Add) -> None:
+async def test_a_share_says_what_xagent_shows_of_it(sql: Connection, add: Add) -> None:
     await add(interaction=replace(RUN, agent="a", mode=None))
     columns = "interaction_id, user_name, description, agent, mode, is_deleted, star, record_dir, is_audit"
-    assert sql.execute(f"SELECT {columns} FROM shared_interactions").fetchone() == (
-        *("run", "guest", "a run", "a", "", 0, 0, None, 0),
-    )
-    times = sql.execute("SELECT create_time, update_time FROM shared_interactions").fetchone()
+    assert sql(f"SELECT {columns} FROM shared_interactions")[0] == (*("run", "guest", "a run", "a", "", 0, 0, None, 0),)
+    times = sql("SELECT create_time, update_time FROM shared_interactions")[0]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", time) for time in times)

@@ -15,6 +15,7 @@ import pytest
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from share import XAgentServerEnv, create_app
+from tests.any_database import database_url
 from tests.server import (
     EDGE,
     GOLDEN,
@@ -210,7 +211,10 @@ async def come_and_go(url: str, count: int = CONNECTIONS) -> None:
 
 
 def settings(folder: Path, **values: float) -> XAgentServerEnv:
-    return XAgentServerEnv(base_dir=folder / "data", pause_seconds=(0, 0), **values)  # type: ignore[arg-type]
+    url = database_url(folder / "data")
+    return XAgentServerEnv(
+        base_dir=folder / "data", database_url=url, create_tables=True, pause_seconds=(0, 0), **values
+    )  # type: ignore[arg-type]
 
 
 async def test_200_connections_leave_no_task_no_thread_and_no_file_in_a_loop(folder: Path) -> None:

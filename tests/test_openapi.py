@@ -22,7 +22,7 @@ from share.clock import LoopClock
 from share.openapi import openapi
 from share.routing import build_routes
 from share.settings import XAgentServerEnv
-from storage.database import Gateway
+from storage.gateway import Gateway
 from tests.server import GOLDEN, PATIENCE_SECONDS, start_server
 from tests.test_api import AUTHOR, ROOT, Api, recording
 

@@ -19,7 +19,8 @@ from share.clock import LoopClock
 from share.pages import DATABASE_DOWN, NOT_LISTED
 from share.routing import build_routes
 from share.static_files import FOLDER, modules, version
-from storage.database import DatabaseError, Gateway
+from storage.errors import DatabaseError
+from storage.gateway import Gateway
 from storage.links import LinkCRUD
 from tests.asgi import Server, row
 from tests.browsing import (

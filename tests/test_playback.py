@@ -11,7 +11,7 @@ import pytest
 
 from share.playback import YIELD_EVERY, Playback, classic_pause
 from share.recording import RecordingReader
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.models import Row
 from storage.workspace import Workspace

@@ -27,6 +27,7 @@ import share
 from share.access import NOT_FOUND
 from storage import open_database
 from storage.models import Interaction
+from tests.any_database import database_url
 from tests.server import PATIENCE_SECONDS, make_recording, serve_here
 from tests.test_api import CARD, assert_problem, fresh, recording, zip_of
 
@@ -131,7 +132,7 @@ class App:
 async def serving(
     folder: Path, policy: share.AccessPolicy, prefix: str = "", middleware: list[Middleware] | None = None
 ) -> AsyncIterator[App]:
-    database: databases.Database = open_database(f"sqlite:///{folder / 'theirs.db'}")
+    database: databases.Database = open_database(database_url(folder))
     settings = share.XAgentServerEnv(base_dir=folder, pause_seconds=(0, 0))
     routes = share.routes(database, settings, access=policy)
     app = Starlette(routes=[Mount(prefix, routes=routes)] if prefix else routes, middleware=middleware or [])
@@ -358,7 +359,7 @@ async def test_xagents_routes_and_users_arent_there(app: App, tmp_path: Path) ->
         for path in XAGENT:
             assert (await app.ask("POST", f"{prefix}{path}", data={"token": "x"})).status_code == 404
     made = (await app.upload(document()))["id"]
-    async with open_database(f"sqlite:///{tmp_path / 'theirs.db'}") as database:
+    async with open_database(database_url(tmp_path)) as database:
         await database.execute(
             "INSERT INTO users (user_id, email, token, available) VALUES ('ann', 'ann', 'her token', 1)"
         )

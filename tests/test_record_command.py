@@ -21,6 +21,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from share.client import ReplayClient
+from tests.any_database import database_url, execute
 from tests.server import PATIENCE_SECONDS, Server, environment, run, run_here, start_server
 
 MODULE = (sys.executable, "-m", "share")
@@ -28,8 +29,7 @@ ID = re.compile(r"[0-9a-f]{32}")
 
 
 def query(folder: Path, statement: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(folder / "data" / "replay.db", timeout=30)) as database:
-        return database.execute(statement).fetchall()
+    return execute(database_url(folder / "data"), statement)
 
 
 def stored_rows(folder: Path) -> list[tuple[str, Any]]:
@@ -53,7 +53,7 @@ class Record:
         self.process = subprocess.Popen(
             [*program, "record", *arguments],
             cwd=folder,
-            env=environment(**variables),
+            env=environment(folder, **variables),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -98,7 +98,7 @@ def record_all(folder: Path, content: bytes, *arguments: str) -> tuple[int, str]
     done = subprocess.run(
         [*MODULE, "record", *arguments],
         cwd=folder,
-        env=environment(),
+        env=environment(folder),
         input=content,
         capture_output=True,
         timeout=2 * PATIENCE_SECONDS,
@@ -415,7 +415,13 @@ def test_a_signal_before_the_run_has_begun_leaves_no_run_that_goes_on(
 ) -> None:
     program = (sys.executable, "-c", INTERRUPTED, str(int(number)), moment)
     done = subprocess.run(
-        program, cwd=tmp_path, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        program,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode not in (0, -signal.SIGKILL)
     assert "Traceback" not in done.stderr
@@ -506,7 +512,7 @@ def test_an_output_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
         done = subprocess.run(
             [*MODULE, "record", "--follow-link"],
             cwd=tmp_path,
-            env=environment(),
+            env=environment(tmp_path),
             input=b'"a"\n',
             stdout=writer,
             stderr=subprocess.PIPE,
@@ -524,7 +530,7 @@ def test_a_full_disk_under_the_output_is_no_traceback(tmp_path: Path) -> None:
         done = subprocess.run(
             [*MODULE, "record"],
             cwd=tmp_path,
-            env=environment(),
+            env=environment(tmp_path),
             input=b'"a"\n',
             stdout=full,
             stderr=subprocess.PIPE,
@@ -579,7 +585,7 @@ def test_a_user_whom_the_system_does_not_know_is_no_traceback(tmp_path: Path) ->
     # As in a container that runs under a number: no entry in the list of users, and nothing in the environment.
     unknown = "import sys; sys.modules['pwd'] = None; from share import cli; cli.main(['record'])"
     names = ("LOGNAME", "USER", "LNAME", "USERNAME")
-    variables = {name: value for name, value in environment().items() if name not in names}
+    variables = {name: value for name, value in environment(tmp_path).items() if name not in names}
     done = subprocess.run(
         [sys.executable, "-c", unknown],
         cwd=tmp_path,

@@ -21,8 +21,11 @@ from share import Recorder, XAgentServerEnv, create_app
 from share.client import ReplayClient, ReplayError
 from share.recorder import Run
 from storage import schema
-from storage.database import DatabaseError, Gateway, open_database
+from storage.database import open_database
+from storage.errors import DatabaseError
+from storage.gateway import Gateway
 from storage.recordings import RecordingCRUD, RunEnded
+from tests.any_database import database_url
 from tests.server import CHECKOUT, GOLDEN, PATIENCE_SECONDS, environment, serve_here
 
 HEX_ID = re.compile(r"[0-9a-f]{32}")
@@ -356,7 +359,7 @@ async def test_several_processes_append_without_a_gap_and_without_a_repeat(
         arguments = [sys.executable, "-c", JOIN, str(database.url), str(tmp_path), run.interaction_id, "40"]
         others = [
             await asyncio.create_subprocess_exec(
-                *arguments, cwd=CHECKOUT, env=environment(), stdout=asyncio.subprocess.PIPE
+                *arguments, cwd=CHECKOUT, env=environment(tmp_path), stdout=asyncio.subprocess.PIPE
             )
             for _ in range(3)
         ]
@@ -530,8 +533,8 @@ async def test_a_description_that_no_database_takes_is_a_clear_error(
 
 
 async def test_a_database_without_tables_is_a_database_error(tmp_path: Path) -> None:
-    async with open_database(f"sqlite:///{tmp_path / 'empty.db'}") as database:
-        with pytest.raises(DatabaseError, match="no such table"):
+    async with open_database(database_url(tmp_path / "empty")) as database:
+        with pytest.raises(DatabaseError, match=r"no such table|does not exist|doesn't exist"):
             async with Recorder(database).record(description="", user_id="author"):
                 pass
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from share.recording import FIRST_PAGE_ROWS, MAX_PAGE_ROWS, MAX_PICTURE_BYTES, RecordingReader
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.models import Row
 from storage.workspace import Workspace

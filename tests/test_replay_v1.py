@@ -20,7 +20,7 @@ from share import feed as feed_module
 from share.access import NOT_FOUND, RUNNING
 from share.wire_v1 import encode_row
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD
 from storage.shares import ShareCRUD

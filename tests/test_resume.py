@@ -22,9 +22,11 @@ import share.client
 from share import Recorder
 from share.client import ReplayClient, ReplayError
 from share.formats import read_recording
-from storage.database import Gateway, open_database
+from storage.database import open_database
+from storage.gateway import Gateway
 from storage.models import Visibility
 from storage.recordings import RecordingCRUD
+from tests.any_database import database_url
 from tests.server import (
     PATIENCE_SECONDS,
     Server,
@@ -75,7 +77,7 @@ def servers(folder: Path) -> Iterator[tuple[Server, Server]]:
 @pytest.fixture
 async def database(folder: Path) -> AsyncIterator[databases.Database]:
     """The same database, for what others do to it."""
-    async with open_database(f"sqlite:///{folder / 'data' / 'replay.db'}") as database:
+    async with open_database(database_url(folder / "data")) as database:
         yield database
 
 

@@ -13,8 +13,11 @@ import pytest
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from storage.database import DatabaseError, Gateway, open_database
-from storage.schema import create_tables, metadata
+from storage.database import open_database
+from storage.errors import DatabaseError
+from storage.gateway import Gateway
+from storage.migrations import create_tables
+from storage.schema import metadata
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = (Path(__file__).parent / "data" / "golden" / "schema.md").read_text(encoding="utf-8")
@@ -117,7 +120,8 @@ def test_a_column_is_xagents_in_sqlite(table: str, column: Column, connection: s
 def test_a_column_is_xagents_in_mysql(table: str, column: Column) -> None:
     ours = metadata.tables[table].c[column.name]
     type_ = ours.type.compile(dialect=mysql.dialect()).lower()
-    assert type_ == ("integer" if column.type == "int" else column.type)
+    # JSON, which changes or refuses some of what is stored, is text where we make the table.
+    assert type_ == {"int": "integer", "json": "longtext"}.get(column.type, column.type)
     assert ours.nullable == column.nullable
     lines = str(CreateTable(metadata.tables[table]).compile(dialect=mysql.dialect())).split("\n")
     line = next(line for line in lines if re.match(rf"\s*`?{column.name}`? ", line))
@@ -136,11 +140,6 @@ def test_a_table_can_be_written_in_the_other_dialects(table: str, dialect: objec
     assert str(CreateTable(metadata.tables[table]).compile(dialect=dialect))
     for index in metadata.tables[table].indexes:
         assert str(CreateIndex(index).compile(dialect=dialect))
-
-
-@pytest.mark.parametrize("dialect", [mysql.dialect(), postgresql.dialect()], ids=["mysql", "postgresql"])
-def test_json_is_json_where_that_keeps_every_digit(dialect: object) -> None:
-    assert "data JSON" in str(CreateTable(metadata.tables["raw"]).compile(dialect=dialect))
 
 
 @names
@@ -214,8 +213,9 @@ async def test_either_all_that_is_missing_is_made_or_nothing(tmp_path: Path) -> 
 PROCESS = """
 import asyncio, sys
 from pathlib import Path
-from storage.database import Gateway, open_database
-from storage.schema import create_tables
+from storage.database import open_database
+from storage.gateway import Gateway
+from storage.migrations import create_tables
 
 async def main():
     async with open_database(f"sqlite:///{sys.argv[1]}/replay.db") as database:

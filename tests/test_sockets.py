@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from websockets.frames import Opcode
 from websockets.typing import Subprotocol
 
 from share.serving import MAX_MESSAGE_BYTES, SHUTDOWN_SECONDS
+from tests.any_database import database_url, execute
 from tests.server import (
     GOLDEN,
     PATIENCE_SECONDS,
@@ -285,8 +285,7 @@ async def test_a_viewer_too_many_sees_1013_and_gets_in_when_another_has_left(fol
 async def test_an_error_of_the_server_shows_as_1011_and_stands_in_the_log(tmp_path: Path) -> None:
     run("import", GOLDEN / "short.recording.json", folder=tmp_path)
     with start_server(tmp_path, SHARE_PAUSE_SECONDS="0") as server:
-        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "replay.db")) as database:
-            database.execute("ALTER TABLE raw RENAME TO elsewhere")
+        execute(database_url(tmp_path / "data"), "ALTER TABLE raw RENAME TO elsewhere")
         async with connect(server.url(query="?token=SECRET")) as connection:
             await connection.send(SHARED)
             assert await close_code(connection) == 1011
@@ -294,8 +293,7 @@ async def test_an_error_of_the_server_shows_as_1011_and_stands_in_the_log(tmp_pa
         assert "Traceback" in log
         assert "no such table: raw" in log
 
-        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "replay.db")) as database:
-            database.execute("ALTER TABLE elsewhere RENAME TO raw")
+        execute(database_url(tmp_path / "data"), "ALTER TABLE elsewhere RENAME TO raw")
         await play_golden(server.url())
 
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from tests.asgi import Server, Viewer, database_threads, row, start, tasks_named
 from tests.fake_clock import until
 

@@ -23,7 +23,7 @@ from share import body
 from share.settings import XAgentServerEnv
 from share.uploads import MAX_AT_ONCE, MAX_INTERACTION_BYTES, Upload, UploadError, Uploads
 from storage import schema
-from storage.database import Gateway
+from storage.gateway import Gateway
 from tests.asgi import Server
 from tests.fake_clock import PATIENCE_SECONDS, until
 from tests.server import serve_here

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.any_database import database_url, execute
 from tests.server import PATIENCE_SECONDS, UVICORN, Server, run, run_here, start_server
 from tests.test_api import ROOT, recording
 
@@ -28,8 +27,9 @@ def add(folder: Path, email: str, *options: str) -> tuple[str, str]:
 
 
 def users(folder: Path) -> list[Any]:
-    with closing(sqlite3.connect(folder / "data" / "replay.db", PATIENCE_SECONDS)) as database:
-        return database.execute("SELECT user_id, email, name, token, available FROM users ORDER BY id").fetchall()
+    return execute(
+        database_url(folder / "data"), "SELECT user_id, email, name, token, available FROM users ORDER BY id"
+    )
 
 
 def ask(server: Server, token: str, method: str = "GET", path: str = "/links", **options: Any) -> httpx.Response:

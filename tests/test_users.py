@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert
 
 from storage import users as users_module
-from storage.database import Gateway
+from storage.gateway import Gateway
 from storage.models import User
 from storage.schema import users
 from storage.users import UserCRUD, user_is_valid

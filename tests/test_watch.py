@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from share import Recorder
-from storage.database import Gateway, open_database
+from storage.database import open_database
+from storage.gateway import Gateway
 from storage.links import LinkCRUD
+from tests.any_database import database_url
 from tests.server import (
     PATIENCE_SECONDS,
     Server,
@@ -268,7 +270,7 @@ def test_a_terminal_that_goes_away_ends_it(server: Server) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "share", "watch", "slow"],
         cwd=folder,
-        env=environment(SHARE_PORT=str(server.port)),
+        env=environment(folder, SHARE_PORT=str(server.port)),
         stdin=slave,
         stdout=slave,
         stderr=subprocess.DEVNULL,
@@ -342,7 +344,7 @@ def test_q_leaves_also_while_the_server_is_away(tmp_path: Path) -> None:
 async def test_a_run_that_is_going_on_is_followed_with_keys(server: Server) -> None:
     folder = server.log_file.parent
     async with (
-        open_database(f"sqlite:///{folder / 'data' / 'replay.db'}") as database,
+        open_database(database_url(folder / "data")) as database,
         Recorder(database, folder / "data").record(description="live", user_id="me") as run,
     ):
         with watch(server, run.interaction_id) as terminal:
@@ -393,7 +395,7 @@ def test_a_keyboard_alone_makes_no_keys_where_the_output_goes_into_a_pipe(server
         done = subprocess.run(
             [sys.executable, "-m", "share", "watch", "quick", "--pace", "0.05"],
             cwd=server.log_file.parent,
-            env=environment(SHARE_PORT=str(server.port)),
+            env=environment(server.log_file.parent, SHARE_PORT=str(server.port)),
             stdin=slave,
             capture_output=True,
             text=True,
@@ -475,7 +477,7 @@ def token(server: Server) -> str:
     """A share link to the recording `quick` that takes one viewer."""
 
     async def make() -> str:
-        async with open_database(f"sqlite:///{server.log_file.parent / 'data' / 'replay.db'}") as database:
+        async with open_database(database_url(server.log_file.parent / "data")) as database:
             gateway = Gateway(database)
             _, token = await LinkCRUD(gateway).add_link("quick", "author", max_views=1)
             await gateway.drain()

@@ -8,10 +8,8 @@ import io
 import itertools
 import json
 import re
-import sqlite3
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from share.wire import MAX_INDENTATION_BYTES
+from tests import any_database as databases
 from tests.server import (
     GOLDEN,
     PATIENCE_SECONDS,
@@ -187,8 +186,7 @@ def kept_private(folder: Path, author: Author, **interaction: Any) -> str:
 
 def execute(folder: Path, statement: str, *values: Any) -> list[Any]:
     """Do in the database what somebody else does there."""
-    with closing(sqlite3.connect(folder / "data" / "replay.db", timeout=PATIENCE_SECONDS)) as database, database:
-        return database.execute(statement, values).fetchall()
+    return databases.execute(databases.database_url(folder / "data"), statement, *values)
 
 
 def count(folder: Path, interaction_id: str) -> tuple[int, int, int]:

@@ -1,0 +1,109 @@
+"""What goes wrong with a database, in our words: every driver has errors of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+
+
+class DatabaseError(Exception):
+    """The database can't do what was asked; the message says why and what would help.
+
+    `advice` is for strangers: it tells nothing of the database.
+    """
+
+    advice = "the database refused this; the server's log says why"
+
+
+class DatabaseUnavailable(DatabaseError):
+    """It doesn't answer for now: what was asked may well succeed later."""
+
+    advice = "the database doesn't answer, please try again later"
+
+
+class TableMissing(DatabaseError):
+    """There is no such table, or this database user may not do that with it."""
+
+    advice = "this server's database isn't set up for that: replay-share db init makes the tables"
+
+
+class DatabaseConflict(DatabaseError):
+    """What was to be stored is there already, or what it belongs to isn't."""
+
+
+class DatabaseBusy(DatabaseError):
+    """Two transactions were in each other's way, and this one was taken back: it can be done again."""
+
+
+# The file is locked, or can't be opened or read; it may have been put in the place of the right one.
+_SQLITE_AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
+_SQLITE_AWAY |= {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+# Classes of SQLSTATE: connections; an operator's stop, and the start that follows; too many connections.
+_POSTGRES_AWAY = ("08", "57P", "53300")
+_POSTGRES_MISSING = ("42P01", "42501")
+_POSTGRES_BUSY = ("40001", "40P01")
+# Of the server: too many connections (1040, 1203), stopping (1053, 1927, 3169). Of the client: not reached, or lost.
+# https://mariadb.com/kb/en/mariadb-error-code-reference/
+_MYSQL_AWAY = {1040, 1053, 1203, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3169, 4031}
+_MYSQL_MISSING = {1142, 1143, 1146}
+# Waited too long for another's lock, deadlock, read what another has changed since.
+_MYSQL_BUSY = {1205, 1213, 1020}
+
+
+def translate(error: Exception) -> DatabaseError | None:
+    """A driver's error in our words; None for what is none of a driver's."""
+    if isinstance(error, sqlite3.Error):
+        return _kind(error, _sqlite_kind(error))
+    if isinstance(error, ConnectionError | TimeoutError):
+        return _kind(error, DatabaseUnavailable)
+    for name in ("asyncpg", "asyncmy.errors", "pymysql.err"):
+        module = sys.modules.get(name)  # a driver that isn't loaded has raised nothing
+        if module is None:
+            continue
+        if name == "asyncpg":
+            if isinstance(error, module.PostgresError | module.InterfaceError | module.InternalClientError):
+                return _kind(error, _postgres_kind(error))
+        elif isinstance(error, module.MySQLError):
+            return _kind(error, _mysql_kind(error))
+    return None
+
+
+def _kind(error: Exception, kind: type[DatabaseError]) -> DatabaseError:
+    return kind(" ".join(_words(error)) or type(error).__name__)
+
+
+def _words(error: Exception) -> Iterator[str]:
+    for part in error.args:
+        yield " ".join(str(part).split())
+
+
+def _sqlite_kind(error: sqlite3.Error) -> type[DatabaseError]:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY:
+        return DatabaseUnavailable
+    if str(error).startswith("no such table"):
+        return TableMissing
+    return DatabaseConflict if isinstance(error, sqlite3.IntegrityError) else DatabaseError
+
+
+def _postgres_kind(error: Exception) -> type[DatabaseError]:
+    state: str | None = getattr(error, "sqlstate", None)
+    # Without a state it is asyncpg's own: mostly a connection that was lost.
+    if state is None or state.startswith(_POSTGRES_AWAY):
+        return DatabaseUnavailable
+    if state in _POSTGRES_BUSY:
+        return DatabaseBusy
+    if state in _POSTGRES_MISSING:
+        return TableMissing
+    return DatabaseConflict if state.startswith("23") else DatabaseError
+
+
+def _mysql_kind(error: Exception) -> type[DatabaseError]:
+    code = error.args[0] if error.args else 0
+    if code in _MYSQL_AWAY or type(error).__name__ == "InterfaceError":
+        return DatabaseUnavailable
+    if code in _MYSQL_BUSY:
+        return DatabaseBusy
+    if code in _MYSQL_MISSING:
+        return TableMissing
+    return DatabaseConflict if type(error).__name__ == "IntegrityError" else DatabaseError
