@@ -12,6 +12,7 @@ from starlette.endpoints import WebSocketEndpoint
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from storage.errors import DatabaseUnavailable
 from storage.interactions import InteractionCRUD
 from storage.links import is_token
 from storage.models import Row
@@ -31,6 +32,7 @@ from .wire import CONNECTED, PONG, WireError, decode_command, encode_error, enco
 logger = logging.getLogger(__name__)
 
 MAX_ERRORS = 10
+DATABASE_AWAY = "The database doesn't answer, please try again later."
 
 
 @dataclass(slots=True)
@@ -99,6 +101,9 @@ class ReplayServer(WebSocketEndpoint):
             assert isinstance(refusal, XAgentWebSocketConnectError)
             self.log.info(f"refused: {refusal.message}")
             code, farewell = self.refusal(refusal)
+        except* DatabaseUnavailable as errors:
+            logger.warning("%s: closed: %s", self.name, errors.exceptions[0])
+            code, farewell = self.refusal(XAgentWebSocketConnectError(DATABASE_AWAY, TRY_AGAIN, TRY_AGAIN))
         except* ConnectionEnd as ends:
             end = ends.exceptions[0]
             assert isinstance(end, ConnectionEnd)

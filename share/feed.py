@@ -11,6 +11,7 @@ from typing import Any
 
 from storage.interactions import RUNNING, InteractionCRUD, RowCount
 from storage.models import Interaction
+from storage.notifications import Notifications
 
 from .frames import PAGE_ROWS, FrameCache
 from .outline import LAST_STATES, Outline, epoch_of
@@ -20,7 +21,7 @@ from .wire_v1 import MAX_DATA_BYTES, encode_row
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
-"""How often a run that is going on is asked for new rows; followers are promised them within 250 ms."""
+"""How often a run that is going on is asked for new rows, where nobody tells; followers are promised them in 250 ms."""
 
 CHECK_SECONDS = 1.0
 """How often, at most, a newcomer makes sure that what is known of a recording still holds."""
@@ -39,7 +40,9 @@ _keys = count()
 class Feed:
     """What is known of a watched recording, and its frames. Every method is safe to cancel."""
 
-    def __init__(self, interaction: Interaction, interactions: InteractionCRUD, cache: FrameCache) -> None:
+    def __init__(
+        self, interaction: Interaction, interactions: InteractionCRUD, cache: FrameCache, notifications: Notifications
+    ) -> None:
         self.interaction = interaction
         self.outline = Outline()
         self.epoch = ""
@@ -49,6 +52,7 @@ class Feed:
         self._poller: asyncio.Task[None] | None = None
         self._interactions = interactions
         self._cache = cache
+        self._notifications = notifications
         self._plans: list[Any] = []
         self._plans_read = 0
         self._user_name: str | None = None
@@ -136,13 +140,17 @@ class Feed:
             self._poller = asyncio.create_task(self._poll(), name=f"poller {self.interaction.interaction_id}")
 
     async def _poll(self) -> None:
-        while self._told[1]:
-            await asyncio.sleep(POLL_SECONDS)
-            try:
-                await self.refresh()
-            except Exception as error:  # every driver has errors of its own, and the next try may well succeed
-                logger.warning("%s: can't be followed for now: %s", self.interaction.interaction_id, error)
-                await asyncio.sleep(RETRY_SECONDS)
+        with self._notifications.of(self.interaction.interaction_id) as written:
+            while self._told[1]:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await written.wait()
+                written.clear()
+                try:
+                    await self.refresh()
+                except Exception as error:  # whatever it is, the next try may well succeed
+                    logger.warning("%s: can't be followed for now: %s", self.interaction.interaction_id, error)
+                    await asyncio.sleep(RETRY_SECONDS)
 
     async def markers(self) -> list[dict[str, Any]]:
         """Where each subtask begins, as known now."""
@@ -210,9 +218,12 @@ class Feed:
 class Feeds:
     """The feeds of one mounted server."""
 
-    def __init__(self, interactions: InteractionCRUD, cache: FrameCache) -> None:
+    def __init__(
+        self, interactions: InteractionCRUD, cache: FrameCache, notifications: Notifications | None = None
+    ) -> None:
         self._interactions = interactions
         self._cache = cache
+        self._notifications = notifications or Notifications()
         self._feeds: dict[str, Feed] = {}
 
     @asynccontextmanager
@@ -232,7 +243,7 @@ class Feeds:
     def _join(self, interaction: Interaction) -> Feed:
         feed = self._feeds.get(interaction.interaction_id)
         if feed is None:
-            feed = Feed(interaction, self._interactions, self._cache)
+            feed = Feed(interaction, self._interactions, self._cache, self._notifications)
             self._feeds[interaction.interaction_id] = feed
         feed.viewers += 1
         return feed

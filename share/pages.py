@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 SITE = "Replay Share"
 NOT_AVAILABLE = "Not available"
 NOT_LISTED = "The list of recordings is not for everybody here."
+READY_SECONDS = 5
 VIEWER_SECONDS = 30 * 86_400
 
 Element = tuple[str, Mapping[str, str]]
@@ -55,8 +57,9 @@ def page_routes(services: Services) -> list[BaseRoute]:
 
     async def ready(request: Request) -> Response:
         try:
-            await services.users.token_is_used("")
-        except (DatabaseError, OSError):
+            async with asyncio.timeout(READY_SECONDS):
+                await services.users.token_is_used("")
+        except (DatabaseError, TimeoutError):
             return JSONResponse({"status": "the database doesn't answer"}, 503)
         return JSONResponse({"status": "ok"})
 

@@ -54,13 +54,17 @@ class Revocation:
                 self._checker = None
 
     async def _check(self) -> None:
+        failing = False
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 for kind in ("shared", "there", "link"):
                     await self._check_one_kind(kind)
-            except Exception as error:  # every driver has errors of its own; whoever watches goes on watching
-                logger.warning("can't check what is still shared: %s", error)
+                failing = False
+            except Exception as error:  # whatever it is, whoever watches goes on watching
+                if not failing:
+                    logger.warning("can't check what is still shared: %s", error)
+                failing = True
 
     async def _check_one_kind(self, kind: str) -> None:
         asked = [watched for watched in self._watched if watched[1] == kind]

@@ -7,7 +7,9 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from storage import migrations
-from storage.gateway import Gateway
+from storage.gateway import Gateway, PatientReader
+from storage.interactions import InteractionCRUD
+from storage.notifications import Notifications
 
 from .access import Access, AccessPolicy
 from .api import unknown_route
@@ -56,10 +58,11 @@ def build_routes(
 ) -> list[BaseRoute]:
     """The same, over a gateway that its owner drains before the database is disconnected."""
     services = Services(gateway, settings, Access(gateway, settings, policy))
-    interactions = services.interactions
-    feeds = Feeds(interactions, FrameCache(settings.cache_bytes))
-    revocation = Revocation(interactions, services.links)
-    context = ReplayContext(settings, interactions, services.access, clock, feeds, revocation)
+    # Who is let in already waits for a database that is away.
+    patient = InteractionCRUD(PatientReader(gateway, settings.database_wait_seconds))
+    feeds = Feeds(patient, FrameCache(settings.cache_bytes), Notifications(gateway))
+    revocation = Revocation(services.interactions, services.links)
+    context = ReplayContext(settings, patient, services.access, clock, feeds, revocation)
     return [
         WebSocketRoute("/ws/share/{client_id}", Negotiation(context, as_owner=False), name="share"),
         WebSocketRoute("/ws/replay/{client_id}", Negotiation(context, as_owner=True), name="replay"),

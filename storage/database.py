@@ -70,8 +70,9 @@ def open_database(url: str) -> databases.Database:
 
 
 def _options(url: DatabaseURL) -> dict[str, Any]:
-    # One connection more than calls: it waits for what is written elsewhere. What the URL says goes first.
-    options: dict[str, Any] = {"min_size": 1, "max_size": CONNECTIONS + 1}
+    # One connection more than calls: it waits for what is written elsewhere. None is kept open for nothing: asyncpg
+    # would try to open it again while the database is away, and fill the log. What the URL says goes first.
+    options: dict[str, Any] = {"min_size": 0, "max_size": CONNECTIONS + 1}
     options = {name: value for name, value in options.items() if name not in url.options}
     if url.dialect != "mysql":
         return options | {
@@ -122,6 +123,11 @@ async def insert_many(connection: Connection, table: Table, rows: Sequence[Mappi
 def is_sqlite(database: databases.Database) -> bool:
     """Whether `database` is SQLite: a few statements are its own."""
     return database.url.dialect == "sqlite"
+
+
+def is_postgres(database: databases.Database) -> bool:
+    """Whether `database` speaks Postgres' protocol."""
+    return database.url.dialect in ("postgresql", "postgres")
 
 
 async def table_names(connection: Connection) -> set[str]:

@@ -160,8 +160,8 @@ async def connected(gateway: Gateway, patience_seconds: float = 0) -> AsyncItera
 
     One that is away is asked again for `patience_seconds`. Raises `DatabaseError`.
     """
-    await _connect(gateway, patience_seconds)
     try:
+        await _connect(gateway, patience_seconds)
         yield
     finally:
         await gateway.drain()
@@ -174,10 +174,10 @@ async def _connect(gateway: Gateway, patience_seconds: float) -> None:
     while True:
         try:
             await gateway.database.connect()
+            await gateway.fetch_one(text("SELECT 1"))
             return
         except Exception as failure:
-            error = DatabaseUnavailable(str(failure)) if isinstance(failure, OSError) else translate(failure)
-            if error is None:
+            if (error := _in_our_words(failure)) is None:
                 raise
             error = gateway.named(error)
             if not isinstance(error, DatabaseUnavailable) or loop.time() >= deadline:
@@ -186,6 +186,12 @@ async def _connect(gateway: Gateway, patience_seconds: float) -> None:
                 logger.warning("%s; waiting for it", error)
                 said = True
         await asyncio.sleep(ASK_SECONDS)
+
+
+def _in_our_words(failure: Exception) -> DatabaseError | None:
+    if isinstance(failure, DatabaseError):
+        return failure
+    return DatabaseUnavailable(str(failure)) if isinstance(failure, OSError) else translate(failure)
 
 
 class PatientReader(Reader):

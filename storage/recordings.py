@@ -15,6 +15,7 @@ from .errors import DatabaseConflict
 from .gateway import Gateway
 from .interactions import RUNNING, InteractionCRUD, row_from
 from .models import Interaction, Recording, Row, Visibility, now
+from .notifications import notify
 from .schema import (
     IN_ORDER,
     interaction_parameters,
@@ -165,6 +166,7 @@ class RecordingCRUD:
             step = await _insert_behind(connection, row)
             if before_commit is not None:
                 await before_commit()
+            await notify(connection, row.interaction_id)
             return step
 
         return await self._gateway.transaction(append)
@@ -187,6 +189,7 @@ class RecordingCRUD:
                 .where(is_of(interactions, row.interaction_id))
                 .values(status=row.status, message=message)
             )
+            await notify(connection, row.interaction_id)
 
         await self._gateway.transaction(end)
 

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 from databases.core import Connection
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import insert, or_, select, update
 
 from .errors import DatabaseConflict
 from .gateway import Gateway
@@ -26,11 +26,11 @@ class UserCRUD:
 
     async def get_user(self, user_id: str) -> User | None:
         """The user of that id, or None where there is none or it has been deleted."""
-        return await self._get(users.c.user_id == user_id)
+        return await self._get("user_id", user_id)
 
     async def get_user_by_email(self, email: str) -> User | None:
         """The user with that email, likewise."""
-        return await self._get(users.c.email == email)
+        return await self._get("email", email)
 
     async def get_user_by_token(self, token: str) -> User | None:
         """The available user whose token it is; None where several have the same, as XAgent's own may."""
@@ -88,14 +88,18 @@ class UserCRUD:
         token = secrets.token_urlsafe(32)
         return token if await self._change(user_id, token=token, available=True) else None
 
-    async def _get(self, condition: ColumnElement[bool]) -> User | None:
-        record = await self._gateway.fetch_one(select(*_COLUMNS).where(condition, not_deleted(users.c.deleted)))
-        return None if record is None else User(**record._mapping)
+    async def _get(self, column: str, value: str) -> User | None:
+        query = select(*_COLUMNS).where(users.c[column] == value, not_deleted(users.c.deleted))
+        # XAgent's MySQL takes upper and lower case for the same; no text of Postgres has a NUL in it.
+        records = [] if "\0" in value else await self._gateway.fetch_all(query)
+        return next((User(**record._mapping) for record in records if record[column] == value), None)
 
     async def _change(self, user_id: str, **values: Any) -> bool:
+        if await self.get_user(user_id) is None:
+            return False
         this = users.c.user_id == user_id
         await self._gateway.execute(update(users).where(this).values(**values, update_time=now()))
-        return await self._get(this) is not None
+        return True
 
 
 def user_is_valid(user: User, token: str) -> bool:

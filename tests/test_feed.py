@@ -316,6 +316,7 @@ async def test_a_recording_that_is_deleted_and_stored_again_is_another(gateway: 
         assert alone.epoch == after.epoch
 
 
+@pytest.mark.sqlite
 async def test_a_flag_that_is_neither_true_nor_false_keeps_nobody_waiting_for_ever(
     gateway: Gateway, feeds: Feeds
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from share.formats import read_recording
 from storage.database import open_database
-from storage.errors import DatabaseError
+from storage.errors import DatabaseConflict
 from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD, Position
 from storage.migrations import create_tables
@@ -148,12 +148,14 @@ async def test_json_text_comes_out_as_it_went_in(stored: str, interactions: Inte
     assert await interactions.get_interaction("run") == replace(RUN, file_list=stored, description=stored, id=1)
 
 
+@pytest.mark.sqlite
 async def test_a_text_that_is_no_utf8_spoils_one_row(sql: Connection, interactions: InteractionCRUD, add: Add) -> None:
     await add(*rows_of(0, 1, data='"ok"'))
     sql("UPDATE raw SET data = CAST(x'22ff22' AS TEXT) WHERE step = 0")
     assert [row.data for row in await interactions.search_many_raws("run")] == ['"\udcff"', '"ok"']
 
 
+@pytest.mark.sqlite
 async def test_a_json_column_is_text_also_where_a_blob_was_stored(
     interactions: InteractionCRUD, add: Add, sql: Connection
 ) -> None:
@@ -163,6 +165,7 @@ async def test_a_json_column_is_text_also_where_a_blob_was_stored(
     assert [row.data for row in await interactions.search_many_raws("run")] == ["{}", '"\udcff"']
 
 
+@pytest.mark.sqlite
 async def test_a_json_column_is_text_also_where_sqlite_made_a_number_of_it(tmp_path: Path) -> None:
     # SQLAlchemy's own JSON type, which XAgent uses, is declared JSON on SQLite: that has the affinity of numbers.
     path = tmp_path / "xagent.db"
@@ -178,6 +181,7 @@ async def test_a_json_column_is_text_also_where_sqlite_made_a_number_of_it(tmp_p
         assert [row.data for row in await interactions.search_many_raws("run")] == ["12"]
 
 
+@pytest.mark.sqlite
 async def test_a_page_in_the_middle_enters_the_index_at_its_place(
     sql: Connection, caplog: pytest.LogCaptureFixture, interactions: InteractionCRUD, add: Add
 ) -> None:
@@ -185,7 +189,7 @@ async def test_a_page_in_the_middle_enters_the_index_at_its_place(
     with caplog.at_level(logging.DEBUG, "databases"):
         await interactions.search_many_raws("run", after=Position(20, 21), limit=5)
     query, values = next(record.args for record in caplog.records if "FROM raw" in record.getMessage())
-    plan = [step[3] for step in sql(f"EXPLAIN QUERY PLAN {query}", ast.literal_eval(values))]
+    plan = [step[3] for step in sql(f"EXPLAIN QUERY PLAN {query}", *ast.literal_eval(values))]
     assert plan == ["SEARCH raw USING INDEX ix_raw_interaction_id (interaction_id=? AND step>?)"]
 
 
@@ -265,7 +269,7 @@ async def test_one_share_that_stands_is_enough(
     await add()
     sql(
         "INSERT INTO shared_interactions (interaction_id, user_name, create_time, update_time, description, agent,"
-        " mode, is_deleted) SELECT interaction_id, user_name, create_time, update_time, description, agent, mode, 1"
+        " mode, is_deleted) SELECT interaction_id, user_name, create_time, update_time, description, agent, mode, TRUE"
         " FROM shared_interactions"
     )
     assert await interactions.get_shared_interaction("run")
@@ -283,7 +287,7 @@ async def test_the_name_is_that_of_the_last_share_or_the_user(
         sql(
             "INSERT INTO shared_interactions (interaction_id, user_name, create_time, update_time, description, agent,"
             " mode) VALUES ('run', ?, '', '', '', '', '')",
-            [name],
+            name,
         )
     assert await interactions.get_user_name(RUN) == "last"
 
@@ -413,7 +417,7 @@ async def test_a_row_that_cant_be_stored_takes_everything_back(
     interactions: InteractionCRUD, recordings: RecordingCRUD
 ) -> None:
     twice = Recording(RUN, [Row("n", "run"), Row("n", "run")])
-    with pytest.raises(DatabaseError, match="UNIQUE"):
+    with pytest.raises(DatabaseConflict):
         await recordings.add_recording(twice, visibility=Visibility.UNLISTED)
     assert await interactions.get_interaction("run") is None
 
