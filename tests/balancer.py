@@ -1,4 +1,4 @@
-"""The real nginx, with docs/deploy/nginx.conf: only addresses, paths and, where a test can't wait, times are replaced."""
+"""The real nginx, with docs/deploy/nginx.conf: addresses, paths and, where a test can't wait, times are replaced."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.server import CHECKOUT, PATIENCE_SECONDS
-from tests.tools import require
+from tests.tools import check, require
 
 CONFIGURATION = CHECKOUT / "docs" / "deploy" / "nginx.conf"
-TLS_EXAMPLE = ("listen 443 ssl default_server;", "ssl_certificate /etc", "ssl_certificate_key /etc")
 
 
 class Balancer:
@@ -70,6 +69,18 @@ def write_configuration(
     path = folder / "nginx.conf"
     path.write_text(text)
     return path
+
+
+def use_tls(folder: Path, port: int) -> dict[str, str]:
+    """The configuration's example for TLS, with a certificate that nobody vouches for."""
+    certificate, key = folder / "fullchain.pem", folder / "privkey.pem"
+    about = ["-subj", "/CN=replays.example.org", "-days", "1", "-nodes", "-newkey", "rsa:2048"]
+    check(require("openssl", "openssl"), "req", "-x509", *about, "-keyout", key, "-out", certificate)
+    return {
+        "# listen 443 ssl default_server;": f"listen 127.0.0.1:{port} ssl;",
+        "# ssl_certificate /etc/nginx/tls/fullchain.pem;": f"ssl_certificate {certificate};",
+        "# ssl_certificate_key /etc/nginx/tls/privkey.pem;": f"ssl_certificate_key {key};",
+    }
 
 
 def nginx_command(path: Path) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from share import XAgentServerEnv, serving
-from tests.balancer import CONFIGURATION, free_port, nginx_command, write_configuration
+from tests.balancer import CONFIGURATION, free_port, nginx_command, use_tls, write_configuration
 from tests.server import CHECKOUT, start_server
 from tests.tools import check, do_without, require
 
@@ -117,18 +117,6 @@ def test_the_balancer_is_more_patient_than_the_server() -> None:
     assert seconds("send_timeout", text) > SETTINGS.send_timeout_seconds
     megabytes = int(re.findall(r"client_max_body_size (\d+)m;", text)[0])
     assert megabytes * 2**20 > SETTINGS.max_upload_bytes + 2**20
-
-
-def use_tls(folder: Path, port: int) -> dict[str, str]:
-    """The configuration's example for TLS, with a certificate that nobody vouches for."""
-    certificate, key = folder / "fullchain.pem", folder / "privkey.pem"
-    about = ["-subj", "/CN=replays.example.org", "-days", "1", "-nodes", "-newkey", "rsa:2048"]
-    check(require("openssl", "openssl"), "req", "-x509", *about, "-keyout", key, "-out", certificate)
-    return {
-        "# listen 443 ssl default_server;": f"listen 127.0.0.1:{port} ssl;",
-        "# ssl_certificate /etc/nginx/tls/fullchain.pem;": f"ssl_certificate {certificate};",
-        "# ssl_certificate_key /etc/nginx/tls/privkey.pem;": f"ssl_certificate_key {key};",
-    }
 
 
 # systemd
