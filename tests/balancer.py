@@ -52,12 +52,12 @@ def write_configuration(
 ) -> Path:
     """The configuration, with this test's ports and folder in it, and what else is `replaced`."""
     changes = {
+        **(replaced or {}),
         "server app1:8090": f"server 127.0.0.1:{upstreams[0]}",
         "server app2:8090": f"server 127.0.0.1:{upstreams[1]}",
         "listen 80 default_server;": f"listen 127.0.0.1:{port} default_server;",
         "error_log /var/log/nginx/error.log": f"error_log {folder}/error.log",
         "access_log /var/log/nginx/access.log": f"access_log {folder}/access.log",
-        **(replaced or {}),
     }
     text = CONFIGURATION.read_text("utf-8")
     for old, new in changes.items():

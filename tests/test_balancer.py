@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import secrets
 import signal
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -33,6 +29,7 @@ from tests.server import (
     start_server,
     write_recording,
 )
+from tests.visitor import make_user, upload
 
 CONNECTED, *ROWS = golden_frames("normal_short")
 PUBLIC = "replays.example.org:8443"
@@ -67,31 +64,11 @@ def balancer(folder: Path, servers: tuple[Server, Server]) -> Iterator[Balancer]
 @pytest.fixture(scope="module")
 def token(folder: Path) -> str:
     """A user's, who may put recordings in."""
-    made = run_here("user", "add", f"{secrets.token_hex(8)}@example.org", folder=folder)
-    return re.findall(r"token  (\S+)", made.stdout)[0]
+    return make_user(folder)
 
 
 def ports_of(servers: tuple[Server, Server]) -> tuple[int, int]:
     return servers[0].port, servers[1].port
-
-
-def upload(
-    url: str, recording: dict[str, Any], token: str, *, context: ssl.SSLContext | None = None, **headers: str
-) -> tuple[int, dict[str, Any]]:
-    """Status and answer of an upload."""
-    request = urllib.request.Request(
-        f"{url}/api/v1/recordings",
-        json.dumps(recording).encode(),
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **headers},
-    )
-    handlers = [urllib.request.HTTPSHandler(context=context)] if context else []
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
-    try:
-        with opener.open(request, timeout=PATIENCE_SECONDS) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
 
 
 # Sockets
@@ -111,13 +88,13 @@ async def test_replay_v1_goes_through_to_its_end(balancer: Balancer) -> None:
 
 
 async def test_heartbeats_keep_a_paused_viewer_connected(folder: Path, servers: tuple[Server, Server]) -> None:
-    with start_balancer(folder, ports_of(servers), {"proxy_read_timeout 75s": "proxy_read_timeout 2s"}) as impatient:
+    with start_balancer(folder, ports_of(servers), {"proxy_read_timeout 75s": "proxy_read_timeout 3s"}) as impatient:
         told: list[str] = []
         async with ReplayClient(impatient.http_url, SLOW, on_connection=told.append) as replay:
             await anext(replay)
             await replay.pause()
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(6):
+                async with asyncio.timeout(8):
                     await anext(replay)
             await replay.seek(offset=0)
             await replay.play()

@@ -136,6 +136,17 @@ def test_systemd_accepts_the_unit(unit: Path) -> None:
     assert check(require("systemd-analyze", "systemd"), "verify", unit) == ""
 
 
+def test_systemd_accepts_a_template_of_it_as_the_document_makes_one(unit: Path) -> None:
+    written = re.findall(r"printf '(.*)' > /etc/systemd/system/(.*)\n", (CHECKOUT / "docs" / "deploy.md").read_text())
+    ((text, name),) = written
+    template, settings = unit.with_name("replay-share@.service"), unit.parent / name
+    unit.rename(template)
+    settings.parent.mkdir()
+    settings.write_text(text.replace("\\n", "\n").replace("%%", "%"))
+    analyze = require("systemd-analyze", "systemd")
+    assert check(analyze, "verify", "replay-share@8091.service", SYSTEMD_UNIT_PATH=f"{unit.parent}:") == ""
+
+
 def test_systemd_counts_the_unit_among_those_that_expose_little(unit: Path) -> None:
     check(require("systemd-analyze", "systemd"), "security", "--offline=true", "--threshold=20", unit)
 
