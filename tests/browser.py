@@ -11,7 +11,6 @@ async def test_…(pages: Pages, shared_server: Server) -> None:
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -42,6 +41,7 @@ from storage.gateway import Gateway
 from storage.links import LinkCRUD
 from tests.any_database import database_url
 from tests.server import CHECKOUT, GOLDEN, PATIENCE_SECONDS, SHORT, Server, run_here, serve_here, start_server
+from tests.tools import do_without
 
 DEMO = "0e82ab10875f23ba6eacaec528eaf54b"
 """The demo recording, as imported."""
@@ -168,7 +168,7 @@ async def shot(page: Page, name: str, *, full_page: bool = False) -> Path:
 async def axe_violations(page: Page) -> list[str]:
     """What axe finds wrong with a page for people who can't see it, or use no mouse; a line each."""
     if not AXE.is_file():
-        _do_without("axe-core is not there: install npm, then npm ci --prefix tests/node")
+        do_without("axe-core is not there: install npm, then npm ci --prefix tests/node")
     session = await page.context.new_cdp_session(page)
     try:
         # A world of its own: the page's policy lets no strange script into the page's, and doesn't hold here.
@@ -191,13 +191,7 @@ def find_chromium() -> str | None:
 def require_chromium() -> None:
     """Skip the test where there is none: from outside of the fixtures, so that pytest says it once for all of them."""
     if find_chromium() is None:
-        _do_without(f"no Chromium on PATH ({', '.join(CHROMIUMS)}): the tests in a browser are left out")
-
-
-def _do_without(missing: str) -> None:
-    if os.environ.get("REPLAY_SHARE_CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+        do_without(f"no Chromium on PATH ({', '.join(CHROMIUMS)}): the tests in a browser are left out")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
