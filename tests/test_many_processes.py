@@ -165,7 +165,7 @@ async def test_what_is_taken_back_at_one_process_ends_the_viewers_of_the_other(
 async def test_a_run_that_one_process_records_is_followed_at_all_others(urls: Urls, folder: Path) -> None:
     command = [sys.executable, "-m", "share", "record", "--description", "live"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=folder, env=environment(), **pipes) as recording:
+    with subprocess.Popen(command, cwd=folder, env=environment(folder), **pipes) as recording:
         assert recording.stdin is not None and recording.stdout is not None
         name = (await asyncio.to_thread(recording.stdout.readline)).decode().strip()
         async with asyncio.timeout(PATIENCE_SECONDS), contextlib.AsyncExitStack() as stack:
