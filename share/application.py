@@ -14,13 +14,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from storage.database import DatabaseError, Gateway, open_database
+from storage.database import DatabaseError, open_database
 from storage.interactions import InteractionCRUD
 from storage.schema import create_tables
 from storage.users import UserCRUD
 
 from .clock import LoopClock
 from .logs import printable
+from .metrics import MeasuredGateway
 from .page import message
 from .routing import build_routes
 from .settings import SettingsError, XAgentServerEnv
@@ -37,7 +38,7 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
     """
     settings = settings or XAgentServerEnv()
     database = open_configured(settings)
-    gateway = Gateway(database)
+    gateway = MeasuredGateway(database)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -21,8 +21,10 @@ from .endpoint import ReplayContext, ReplayServer
 from .endpoint_v1 import ReplayV1Server
 from .feed import Feeds
 from .frames import FrameCache
+from .metrics import MeasuredGateway, metrics
 from .pages import page_routes
 from .revocation import Revocation
+from .scrape import metrics_routes
 from .services import Services
 from .settings import XAgentServerEnv
 from .static_files import static_routes
@@ -43,7 +45,7 @@ def routes(
     Starlette never runs the lifespan of what is mounted. With `access`, the app's own login says who may do what, and
     XAgent's HTTP routes aren't there: they know no other login than the table of users. `clock` is for tests.
     """
-    return build_routes(Gateway(database), settings or XAgentServerEnv(), clock or LoopClock(), access)
+    return build_routes(MeasuredGateway(database), settings or XAgentServerEnv(), clock or LoopClock(), access)
 
 
 async def create_tables(database: databases.Database) -> list[str]:
@@ -57,15 +59,17 @@ def build_routes(
     """The same, over a gateway that its owner drains before the database is disconnected."""
     services = Services(gateway, settings, Access(gateway, settings, policy))
     interactions = services.interactions
-    feeds = Feeds(interactions, FrameCache(settings.cache_bytes))
+    counted = metrics()
+    feeds = Feeds(interactions, FrameCache(settings.cache_bytes, counted.cache_request if counted else None))
     revocation = Revocation(interactions, services.links)
-    context = ReplayContext(settings, interactions, services.access, clock, feeds, revocation)
+    context = ReplayContext(settings, interactions, services.access, clock, feeds, revocation, counted)
     return [
         WebSocketRoute("/ws/share/{client_id}", Negotiation(context, as_owner=False), name="share"),
         WebSocketRoute("/ws/replay/{client_id}", Negotiation(context, as_owner=True), name="replay"),
         *page_routes(services),
         *embedding_routes(services, feeds),
         *static_routes(),
+        *metrics_routes(),
         *recording_routes(services),
         *content_routes(services, feeds),
         *outline_routes(services, feeds),
