@@ -31,6 +31,9 @@ ALLOWED = {
     "share.content": "",
     "share.logs": "",
     "share.timeline": "",
+    "share.metrics": "storage.database settings",
+    "share.scrape": "metrics settings",
+    "share.visit": "clock metrics",
     "share.channel": "",
     "share.frames": "",
     "share.client": "",
@@ -49,12 +52,12 @@ ALLOWED = {
     " settings",
     "share.revocation": "storage.interactions storage.links access",
     "share.recording": "storage.interactions storage.models storage.workspace content logs wire",
-    "share.playback": "storage.models clock recording timeline",
+    "share.playback": "storage.models clock recording visit",
     "share.outline": "storage.interactions storage.models timeline",
     "share.feed": "storage.interactions storage.models frames outline wire wire_v1",
-    "share.replay": "clock feed timeline wire_v1",
+    "share.replay": "feed timeline visit wire_v1",
     "share.endpoint": "storage.interactions storage.links storage.models storage.workspace"
-    " access channel clock feed logs playback recording revocation settings wire",
+    " access channel clock feed logs metrics playback recording revocation settings visit wire",
     "share.endpoint_v1": "access channel endpoint feed replay wire wire_v1",
     "share.body": "",
     "share.problems": "",
@@ -84,9 +87,10 @@ ALLOWED = {
     "share.pages": "storage.database access card_picture glance media openapi page services summary",
     "share.embedding": "storage.database access card_picture feed glance media problems services summary",
     "share.routing": "storage.database storage.schema access api api_content api_links api_outline api_recordings clock"
-    " embedding endpoint endpoint_v1 feed frames pages revocation services settings static_files wire_v1 xagent",
+    " embedding endpoint endpoint_v1 feed frames metrics pages revocation scrape services settings static_files wire_v1"
+    " xagent",
     "share.application": "storage.database storage.interactions storage.schema storage.users"
-    " clock logs page routing settings",
+    " clock logs metrics page routing settings",
     "share.serving": "application logs settings wire",
     "share.render": "logs",
     "share.watch": "client logs render",
@@ -106,7 +110,7 @@ ALLOWED = {
 }
 
 SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "recording_json", "recording_parts", "swe_agent", "render"}
-SPEAK_JSON |= {"watch", "client", "api", "xagent_files", "storage.gallery"}
+SPEAK_JSON |= {"logs", "watch", "client", "api", "xagent_files", "storage.gallery"}
 PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
 PURE += ("share.formats", "share.swe_agent", "share.json_split", "share.recording_json", "share.recording_parts")
 PURE += ("share.bundle", "share.summary", "share.card_picture", "storage.models")
