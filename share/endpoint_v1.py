@@ -42,11 +42,12 @@ class ReplayV1Server(ReplayServer):
             await super()._attend(websocket)
             self._stop()
 
-    async def _send(self, frame: str) -> None:
+    async def _send(self, frame: str, size_bytes: int | None = None) -> None:
         if self.admission.link is not None:
             # Frames are made once for all viewers; who came by a link has only that, and doesn't learn the id.
             frame = rename_recording(frame, self.interaction.interaction_id, self.client_id)
-        await self.channel.send(frame)
+            size_bytes = None
+        await self.channel.send(frame, size_bytes)
 
     async def _hello(self, feed: Feed) -> str:
         data = await feed.describe(self.admission.name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from .feed import Feed
 from .timeline import Pace, Timeline, classic, every, recorded
@@ -20,6 +20,12 @@ Command = Mapping[str, Any] | str
 """A checked command, or the frame that answers one that could not be."""
 
 
+class Send(Protocol):
+    """What sends a frame, whose size may be known already."""
+
+    async def __call__(self, frame: str, size_bytes: int | None = None) -> None: ...
+
+
 class Replay:
     """The replay of one viewer. Commands are put in by `command`, and carried out one after the other by `run`.
 
@@ -31,7 +37,7 @@ class Replay:
         self,
         feed: Feed,
         visit: Visit,
-        send: Callable[[str], Awaitable[None]],
+        send: Send,
         error_frame: Callable[[str, str], str],
         *,
         pace: str,
@@ -90,22 +96,26 @@ class Replay:
             return await self._send_end(timeline)
         self._ended = False
         while offset < timeline.offset:
-            frames = await self._batch(offset, timeline.offset - offset)
-            await self._send(join_rows(frames))
+            frames, size_bytes = await self._batch(offset, timeline.offset - offset)
+            await self._send(join_rows(frames), size_bytes)
             self._visit.rows_sent(len(frames), due)
             due = None
             await asyncio.sleep(0)  # the socket may take everything at once, and nobody else would get a turn
             offset += len(frames)
         return True
 
-    async def _batch(self, offset: int, count: int) -> list[str]:
+    async def _batch(self, offset: int, count: int) -> tuple[list[str], int]:
+        """Rows that go in one frame, and its size in bytes."""
         frames = await self._feed.frames(offset, count)
-        size = len(join_rows(["", ""]))
+        around = len(join_rows(["", ""])) - 1  # what is around several rows; the comma is counted with the second
+        size = -1
         for number, frame in enumerate(frames):
-            size += 1 + (len(frame) if frame.isascii() else len(frame.encode()))
-            if size > MAX_BATCH_BYTES and number:
-                return frames[:number]
-        return frames
+            more = 1 + (len(frame) if frame.isascii() else len(frame.encode()))
+            if number and around + size + more > MAX_BATCH_BYTES:
+                frames = frames[:number]
+                break
+            size += more
+        return frames, size + (around if len(frames) > 1 else 0)
 
     async def _send_end(self, timeline: Timeline) -> bool:
         if self._ended or not timeline.playing or timeline.offset < timeline.total:

@@ -387,7 +387,7 @@ def test_as_json_a_connection_is_one_line_at_its_end(shared_folder: Path, progra
         query = "?user_id=guest%26token%3Dsecret&token=secret"
         v1 = asyncio.run(watch(server, f"/ws/share/{SHORT}{query}", "replay.v1"))
         classic = asyncio.run(watch(server, f"/ws/share/{SHORT}", None))
-        refused = asyncio.run(watch(server, f"/ws/share/rs_{'secret' * 3}abcd", "replay.v1"))
+        refused = asyncio.run(watch(server, f"/ws/share/rs_{'secret' * 5}ab", "replay.v1"))
         lines = connections(server, 3)
     assert [list(line)[4:] for line in lines] == [MEMBERS] * 3
     assert "secret" not in server.log
