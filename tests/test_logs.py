@@ -367,8 +367,9 @@ async def watch(server: Server, path: str, subprotocol: str | None) -> list[dict
     frames: list[dict[str, Any]] = []
     with contextlib.suppress(ConnectionClosed):
         async with connect(f"ws://127.0.0.1:{server.port}{path}", subprotocols=subprotocols) as connection:
-            await connection.send("{")
-            await connection.send(json.dumps({"type": "shared"} | ({"pace": "instant"} if subprotocol else {})))
+            with contextlib.suppress(ConnectionClosed):  # who is refused may still read why
+                await connection.send("{")
+                await connection.send(json.dumps({"type": "shared"} | ({"pace": "instant"} if subprotocol else {})))
             while not frames or not any(end in str(frames[-1]) for end in ("'end'", "'finished', 'message'")):
                 frames.append(json.loads(await connection.recv()))
     return frames
