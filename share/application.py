@@ -21,6 +21,7 @@ from storage.users import UserCRUD
 
 from .clock import LoopClock
 from .logs import printable
+from .metrics import MeasuredGateway
 from .page import message
 from .routing import build_routes
 from .settings import XAgentServerEnv
@@ -37,7 +38,7 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
     Raises `SettingsError` for a database URL that can't work.
     """
     settings = settings or XAgentServerEnv()
-    gateway = Gateway(open_configured(settings))
+    gateway = MeasuredGateway(open_configured(settings))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

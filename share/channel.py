@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -23,11 +24,18 @@ class Channel:
 
     A send that isn't through after `send_timeout_seconds` raises `ConnectionEnd` with 4008: the viewer doesn't read.
     One to a viewer who has left raises `WebSocketDisconnect`. Safe to cancel: a frame is sent whole or not at all.
+    `on_sent` is told of every frame that was, and its size where that is known.
     """
 
-    def __init__(self, websocket: WebSocket, send_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        websocket: WebSocket,
+        send_timeout_seconds: float,
+        on_sent: Callable[[str, int | None], None] = lambda text, size_bytes: None,
+    ) -> None:
         self._websocket = websocket
         self._timeout = send_timeout_seconds
+        self._on_sent = on_sent
         self._lock = asyncio.Lock()
 
     async def accept(self, subprotocol: str | None = None) -> None:
@@ -37,7 +45,8 @@ class Channel:
         except (OSError, RuntimeError) as error:  # Starlette says it otherwise before the connection is accepted
             raise WebSocketDisconnect(1006) from error
 
-    async def send(self, text: str) -> None:
+    async def send(self, text: str, size_bytes: int | None = None) -> None:
+        """Send a frame; `size_bytes` is its size, where that is known already."""
         async with self._lock:
             if self._websocket.client_state is WebSocketState.DISCONNECTED:
                 raise WebSocketDisconnect(1006)
@@ -48,6 +57,7 @@ class Channel:
                 raise WebSocketDisconnect(1006) from error
             except TimeoutError:
                 raise ConnectionEnd(TOO_SLOW, "the viewer reads too slowly") from None
+            self._on_sent(text, size_bytes)
 
     async def close(self, code: int, text: str | None = None, reason: str = "", subprotocol: str | None = None) -> None:
         """Send `text`, where given, and the close frame, if the viewer is still there; a viewer yet to be accepted is.
@@ -62,6 +72,7 @@ class Channel:
             async with asyncio.timeout(1 if code == TOO_SLOW else self._timeout):
                 if text is not None:
                     await self._websocket.send_text(text)
+                    self._on_sent(text, None)
                 await self._websocket.close(code, reason)
         except (TimeoutError, RuntimeError, WebSocketDisconnect):
             pass  # he doesn't read, or has gone: the server drops the connection when we return

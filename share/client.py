@@ -174,6 +174,8 @@ class ReplayClient:
                 reason = _text(frame["reason"])
                 if not self.is_seeking and {"type": "play"} not in self._unanswered:
                     self.end = reason  # else it was sent before what was asked for since
+            case "error" if frame.get("code") == "internal":
+                pass  # the server has trouble of its own, and hangs up: then we come back
             case "error":
                 del self._unanswered[:1]
                 self.speed, self.idle_time_limit = self._accepted

@@ -22,17 +22,20 @@ from .access import NOT_ALLOWED, TRY_AGAIN, Access, Visitor, XAgentWebSocketConn
 from .channel import Channel, ConnectionEnd
 from .clock import Clock
 from .feed import Feeds
-from .logs import LogFiles, ShareLog, printable
+from .logs import LogFiles, ShareLog, hide_tokens, printable
+from .metrics import Metrics
 from .playback import Playback, classic_pause
 from .recording import RecordingReader
 from .revocation import Revocation
 from .settings import XAgentServerEnv
+from .visit import Visit
 from .wire import CONNECTED, PONG, WireError, decode_command, encode_error, encode_refusal
 
 logger = logging.getLogger(__name__)
 
 MAX_ERRORS = 10
 DATABASE_AWAY = "The database doesn't answer, please try again later."
+INTERNAL = "Something went wrong on the server, please try again later."
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class ReplayContext:
     clock: Clock
     feeds: Feeds
     revocation: Revocation
+    metrics: Metrics | None = None
     log_files: LogFiles = field(default_factory=LogFiles)
     viewers: int = 0
 
@@ -70,7 +74,9 @@ class ReplayServer(WebSocketEndpoint):
         self.name = self.client_id if is_safe_id(self.client_id) else "(no id)"
         if is_token(self.client_id):
             self.name = "(a link)"
-        self.log = ShareLog(context.log_files, self.name, context.settings.log_level)
+        self.visit = Visit(self.name, self.subprotocol or "classic", context.clock, context.metrics)
+        settings, one_line = context.settings, context.settings.log_format == "json"
+        self.log = ShareLog(context.log_files, self.name, settings.log_level, self.visit.id, one_line=one_line)
         self._errors = 0
         self._heartbeat: asyncio.Task[None] | None = None
         self._replay: asyncio.Task[None] | None = None
@@ -78,13 +84,15 @@ class ReplayServer(WebSocketEndpoint):
     async def dispatch(self) -> None:
         """The life of the connection: whatever ends it, its tasks end with it and `on_disconnect` runs."""
         websocket = WebSocket(self.scope, receive=self.receive, send=self.send)
-        self.channel = Channel(websocket, self.context.settings.send_timeout_seconds)
+        self.channel = Channel(websocket, self.context.settings.send_timeout_seconds, self.visit.frame_sent)
         close_code = 1001
         self.context.viewers += 1
+        self.visit.begin()
         try:
             close_code = await self._serve(websocket)
         finally:
             self.context.viewers -= 1
+            self.visit.end(close_code)
             await self.on_disconnect(websocket, close_code)
 
     async def _serve(self, websocket: WebSocket) -> int:
@@ -100,17 +108,21 @@ class ReplayServer(WebSocketEndpoint):
             refusal = refusals.exceptions[0]
             assert isinstance(refusal, XAgentWebSocketConnectError)
             self.log.info(f"refused: {refusal.message}")
+            self.visit.refused = refusal.message
             code, farewell = self.refusal(refusal)
         except* DatabaseUnavailable as errors:
-            logger.warning("%s: closed: %s", self.name, errors.exceptions[0])
+            self.visit.error = printable(str(errors.exceptions[0]), 500)
+            self.log.info(f"closed: {self.visit.error}")
             code, farewell = self.refusal(XAgentWebSocketConnectError(DATABASE_AWAY, TRY_AGAIN, TRY_AGAIN))
         except* ConnectionEnd as ends:
             end = ends.exceptions[0]
             assert isinstance(end, ConnectionEnd)
             code, reason = end.code, end.reason
+            self.visit.error = reason or None
         except* Exception as errors:
-            logger.error("%s: closed after an error", self.name, exc_info=errors)
-            code = 1011
+            self.log.error("closed after an error", errors, logger)
+            self.visit.error = printable(repr(errors.exceptions[0]), 500)
+            code, farewell = 1011, self.error_frame("internal", INTERNAL, temporary=True)
         await self.channel.close(code, farewell, reason, self.subprotocol)
         return code
 
@@ -129,20 +141,33 @@ class ReplayServer(WebSocketEndpoint):
 
     async def _admit(self, websocket: WebSocket) -> None:
         visitor = Visitor.of(websocket)
+        self.visit.user = printable(hide_tokens(visitor.user_id))
+        self.visit.address = printable(websocket.client.host) if websocket.client else None
         if self.context.viewers > self.context.settings.max_viewers:
             raise XAgentWebSocketConnectError("Too many viewers, please try again later.", TRY_AGAIN, TRY_AGAIN)
         self.admission = await self.context.access.admit(self.client_id, websocket, as_owner=self.as_owner)
         self.interaction = self.admission.interaction
+        self.visit.link = None if self.admission.link is None else self.admission.link.id
         directory = record_directory(self.context.settings.base_dir, self.interaction)
         self.workspace = Workspace(directory)
         self.log.open(directory / "share.log")
-        address = printable(websocket.client.host) if websocket.client else "an unknown address"
-        way = "" if self.admission.link is None else f" by link {self.admission.link.id}"
+        way = "" if self.visit.link is None else f" by link {self.visit.link}"
+        address = self.visit.address or "an unknown address"
         self.log.info(f"connected{way}: user '{printable(visitor.user_id)}' from {address}")
 
     def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, str]:
         """The close code and the last frame for a viewer who isn't let in."""
+        self.visit.error_frame(error.name)
         return error.classic_code, encode_refusal(error.message)
+
+    def error_frame(self, code: str, message: str, *, temporary: bool = False) -> str:
+        """An error frame with the connection's id in it; it counts as one of this code."""
+        self.visit.error_frame(code)
+        return self.encode_error(code, message, temporary)
+
+    def encode_error(self, code: str, message: str, temporary: bool) -> str:
+        """The same in the connection's dialect, not counted."""
+        return encode_error(message, self.visit.id)
 
     async def on_receive(self, websocket: WebSocket, data: Any) -> None:
         """Do what a message asks for: start the replay, or leave. What is no JSON object gets an error frame."""
@@ -150,9 +175,10 @@ class ReplayServer(WebSocketEndpoint):
         try:
             command = decode_command(data)
         except WireError as error:
-            await self.complain(encode_error(str(error)))
+            await self.complain(str(error))
             return
         if command.get("type") == self.start_command:
+            self._asked = self.context.clock.now()
             self.start()
         elif command.get("type") == "disconnect":
             raise ConnectionEnd(1000)
@@ -162,10 +188,10 @@ class ReplayServer(WebSocketEndpoint):
         if self.log.is_debug():
             self.log.debug(f"received {printable(data if isinstance(data, str) else repr(data))}")
 
-    async def complain(self, frame: str) -> None:
-        """Send the error frame for a message that can't be understood; the last one of several ends the connection."""
+    async def complain(self, message: str) -> None:
+        """Send the error frame for what can't be understood; the last one of several ends the connection."""
         self._errors += 1
-        await self.channel.send(frame)
+        await self.channel.send(self.error_frame("bad_message", message))
         if self._errors == MAX_ERRORS:
             raise ConnectionEnd(1008, f"{MAX_ERRORS} messages could not be understood")
 
@@ -175,7 +201,8 @@ class ReplayServer(WebSocketEndpoint):
             "never started" if task is None else "stopped" if task.done() else "STILL RUNNING"
             for task in (self._heartbeat, self._replay)
         )
-        self.log.info(f"disconnected with {close_code}; heartbeat {heartbeat}, replay {replay}")
+        members = self.visit.members(close_code)
+        self.log.end(f"disconnected with {close_code}; heartbeat {heartbeat}, replay {replay}", members)
 
     async def pong(self) -> None:
         """Send the heartbeat's frame."""
@@ -183,9 +210,11 @@ class ReplayServer(WebSocketEndpoint):
 
     async def send_data(self) -> None:
         """Replay the recording, from its first row to the end of the pause after its last."""
+        self.visit.replay_started(self._asked)
         reader = RecordingReader(self.context.interactions, self.interaction.interaction_id, self.workspace)
         shortest, longest = (0, 0) if self.as_owner else self.context.settings.pause_seconds
-        await Playback(reader, classic_pause(shortest, longest), self.context.clock).play(self._send_row)
+        pause = classic_pause(shortest, longest)
+        await Playback(reader, pause, self.context.clock, self.visit).play(self._send_row)
 
     async def _send_row(self, row: Row, frame: str) -> None:
         await self.channel.send(frame)

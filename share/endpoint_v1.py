@@ -28,22 +28,26 @@ class ReplayV1Server(ReplayServer):
 
     def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, str]:
         """The close code and the last frame for a viewer who isn't let in."""
-        return error.code, encode_error(error.name, error.message, temporary=error.temporary)
+        return error.code, self.error_frame(error.name, error.message, temporary=error.temporary)
+
+    def encode_error(self, code: str, message: str, temporary: bool) -> str:
+        return encode_error(code, message, self.visit.id, temporary=temporary)
 
     async def _attend(self, websocket: WebSocket) -> None:
         async with self.context.feeds.open(self.interaction) as feed:
             pace = "instant" if self.as_owner else "recorded"
-            self.replay = Replay(feed, self.context.clock, self._send, pace=pace)
+            self.replay = Replay(feed, self.visit, self._send, self.error_frame, pace=pace)
             await self.channel.send(await self._hello(feed))
             self.start()
             await super()._attend(websocket)
             self._stop()
 
-    async def _send(self, frame: str) -> None:
+    async def _send(self, frame: str, size_bytes: int | None = None) -> None:
         if self.admission.link is not None:
             # Frames are made once for all viewers; who came by a link has only that, and doesn't learn the id.
             frame = rename_recording(frame, self.interaction.interaction_id, self.client_id)
-        await self.channel.send(frame)
+            size_bytes = None
+        await self.channel.send(frame, size_bytes)
 
     async def _hello(self, feed: Feed) -> str:
         data = await feed.describe(self.admission.name)
@@ -55,9 +59,9 @@ class ReplayV1Server(ReplayServer):
         try:
             command: Command = check_command(decode_command(data), self.start_command)
         except FieldError as error:
-            command = encode_error("bad_field", str(error))
+            command = self.error_frame("bad_field", str(error))
         except WireError as error:
-            await self.complain(encode_error("bad_message", str(error)))
+            await self.complain(str(error))
             return
         match command:
             case {"type": "ping"}:

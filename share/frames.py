@@ -15,11 +15,13 @@ Load = Callable[[], Awaitable[list[str]]]
 class FrameCache:
     """Pages of frames, at most `limit_bytes` of them; those that were not asked for the longest go first.
 
-    A page that several viewers want at once is loaded once. Safe to cancel: a load that has begun is finished.
+    A page that several viewers want at once is loaded once. `on_request` is told of each that is asked for, whether it
+    was there. Safe to cancel: a load that has begun is finished.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, on_request: Callable[[bool], None] | None = None) -> None:
         self._limit = limit_bytes
+        self._on_request = on_request
         self._pages: OrderedDict[tuple[int, int], list[str]] = OrderedDict()
         self._sizes: dict[tuple[int, int], int] = {}
         self._loading: dict[tuple[int, int], asyncio.Task[list[str]]] = {}
@@ -27,6 +29,10 @@ class FrameCache:
 
     async def get(self, key: tuple[int, int], rows: int, load: Load) -> list[str]:
         """The page of `key` with at least `rows` frames, loaded where it isn't there or has fewer."""
+        page = self._pages.get(key)
+        hit = page is not None and len(page) >= rows
+        if self._on_request is not None:
+            self._on_request(hit)
         while True:
             page = self._pages.get(key)
             if page is not None and len(page) >= rows:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +65,19 @@ class LogFiles:
 
 
 class ShareLog:
-    """The log of one viewer: each line goes to the program's log, and into the recording's file where there is one."""
+    """The log of one viewer: each line goes to the program's log, and into the recording's file where there is one.
 
-    def __init__(self, files: LogFiles, client_id: str, level: str) -> None:
+    The program's log has the connection's id with each. With `one_line` it gets nothing above DEBUG but the last line.
+    """
+
+    def __init__(
+        self, files: LogFiles, client_id: str, level: str, connection: str = "", *, one_line: bool = False
+    ) -> None:
         self._files = files
         self._client_id = client_id
+        self._connection = connection
+        self._one_line = one_line
+        self._error: BaseException | None = None
         self._level = logging.getLevelNamesMapping()[level]
         self._path: Path | None = None
         self._make_folder = False
@@ -77,21 +87,40 @@ class ShareLog:
         self._path, self._make_folder = path, True
 
     def info(self, message: str) -> None:
-        self._write(logging.INFO, message)
+        self._write(logging.INFO, message, quiet=self._one_line)
 
     def debug(self, message: str) -> None:
         self._write(logging.DEBUG, message)
+
+    def error(self, message: str, error: BaseException, where: logging.Logger) -> None:
+        """Something of ours broke, in the module with that logger. It concerns the program's log alone."""
+        self._error = error
+        if not self._one_line:
+            extra = {"connection": self._connection}
+            where.error("%s: %s", self._client_id, message, exc_info=error, extra=extra)
+
+    def end(self, message: str, members: dict[str, Any]) -> None:
+        """The last line, and what there is to say of the whole connection."""
+        if self._one_line:
+            level = logging.INFO if self._error is None else logging.ERROR
+            self._log(level, message, exc_info=self._error, members=members)
+        self.info(message)
+        self._error = None
 
     def is_debug(self) -> bool:
         """Whether it is worth putting a DEBUG line together."""
         return self._level <= logging.DEBUG or logger.isEnabledFor(logging.DEBUG)
 
-    def _write(self, level: int, message: str) -> None:
-        line = f"{self._client_id}: {message}"
-        logger.log(level, "%s", line)
+    def _log(self, level: int, message: str, exc_info: BaseException | None = None, **extra: Any) -> None:
+        extra["connection"] = self._connection
+        logger.log(level, "%s: %s", self._client_id, message, exc_info=exc_info, extra=extra)
+
+    def _write(self, level: int, message: str, *, quiet: bool = False) -> None:
+        if not quiet:
+            self._log(level, message)
         if self._path is not None and level >= self._level:
             time = datetime.now().astimezone().isoformat(" ", "milliseconds")
-            entry = f"{time} {logging.getLevelName(level)} {line}"
+            entry = f"{time} {logging.getLevelName(level)} {self._client_id}: {message}"
             self._files.append(self._path, entry, make_folder=self._make_folder)
             self._make_folder = False
 
@@ -110,10 +139,51 @@ class HideQuery(logging.Filter):
         return True
 
 
-def configure_logging(level: str) -> None:
-    """Set up the process's logging: lines at `level` and above, on standard error, and no token in them."""
+class TextFormatter(logging.Formatter):
+    """Lines for people; what is about a connection has its id at the end."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s  %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        connection = getattr(record, "connection", "")
+        return super().formatMessage(record) + (f"  [{connection}]" if connection else "")
+
+
+class JSONFormatter(logging.Formatter):
+    """A record as one line of JSON, with the `members` that it carries, and no share link's token."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if connection := getattr(record, "connection", ""):
+            entry["connection"] = connection
+        entry |= getattr(record, "members", {})
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        hidden = {name: _LINK.sub("rs_…", value) if isinstance(value, str) else value for name, value in entry.items()}
+        return json.dumps(hidden, default=str)
+
+
+class OneLineAConnection(logging.Filter):
+    """Leaves out what uvicorn says of a connection that we have a line about."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = str(record.msg)
+        return message != "connection open" and not message.endswith('"WebSocket %s" [accepted]')
+
+
+def configure_logging(level: str, log_format: str = "text") -> None:
+    """Set up the process's logging: lines at `level` and above, on standard error, and no token in them.
+
+    As `json`, uvicorn's lines are JSON too, and of a connection that was accepted there is one line, at its end.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s"))
+    handler.setFormatter(JSONFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel("WARNING")
@@ -121,4 +191,9 @@ def configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(level)
     for name in ("uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).addFilter(HideQuery())
+    if log_format == "json":
+        for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):  # it may have set up handlers of its own
+            logging.getLogger(name).handlers.clear()
+            logging.getLogger(name).propagate = True
+        logging.getLogger("uvicorn.error").addFilter(OneLineAConnection())
     logging.getLogger("uvicorn.asgi").disabled = True  # at TRACE it writes down every request whole

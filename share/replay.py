@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-from .clock import Clock
 from .feed import Feed
 from .timeline import Pace, Timeline, classic, every, recorded
-from .wire_v1 import FieldError, encode, encode_error, join_rows
+from .visit import Visit
+from .wire_v1 import FieldError, encode, join_rows
 
 MAX_BATCH_ROWS = 64
 MAX_BATCH_BYTES = 256 * 1024
@@ -20,18 +20,35 @@ Command = Mapping[str, Any] | str
 """A checked command, or the frame that answers one that could not be."""
 
 
+class Send(Protocol):
+    """What sends a frame, whose size may be known already."""
+
+    async def __call__(self, frame: str, size_bytes: int | None = None) -> None: ...
+
+
 class Replay:
     """The replay of one viewer. Commands are put in by `command`, and carried out one after the other by `run`.
 
     So nothing of a replay changes while a frame of it is on its way: what a `state` says is true when it is sent.
+    `error_frame` makes an error frame of a code and a message.
     """
 
-    def __init__(self, feed: Feed, clock: Clock, send: Callable[[str], Awaitable[None]], *, pace: str) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        visit: Visit,
+        send: Send,
+        error_frame: Callable[[str, str], str],
+        *,
+        pace: str,
+    ) -> None:
         self._feed = feed
-        self._clock = clock
+        self._visit = visit
+        self._clock = visit.clock
         self._send = send
+        self._error_frame = error_frame
         self._default_pace = pace
-        self._commands: deque[Command] = deque()
+        self._commands: deque[tuple[Command, float]] = deque()
         self._wake = asyncio.Event()
         self._timeline: Timeline | None = None
         self._following = False
@@ -40,7 +57,7 @@ class Replay:
 
     def command(self, command: Command) -> bool:
         """Have a command carried out as soon as it is its turn; False where too many are waiting."""
-        self._commands.append(command)
+        self._commands.append((command, self._clock.now()))
         self._wake.set()
         return len(self._commands) <= MAX_WAITING_COMMANDS
 
@@ -49,13 +66,14 @@ class Replay:
         try:
             while True:
                 while self._commands:
-                    await self._answer(self._commands.popleft())
+                    await self._answer(*self._commands.popleft())
                 if not await self._send_due():
                     await self._wait()
         finally:
             self._feed.unfollow(self._wake.set)
 
     async def _wait(self) -> None:
+        self._visit.waiting()
         due = self._timeline.due(self._clock.now()) if self._timeline else None
         timer = None if due is None else self._clock.call_at(due, self._wake.set)
         try:
@@ -73,24 +91,31 @@ class Replay:
         if self._following:
             timeline.grow(len(self._feed.outline), now, at_once=True)
         offset = timeline.offset
+        due = timeline.due(now) if timeline.is_timed() else None
         if not timeline.advance(now, MAX_BATCH_ROWS):
             return await self._send_end(timeline)
         self._ended = False
         while offset < timeline.offset:
-            frames = await self._batch(offset, timeline.offset - offset)
-            await self._send(join_rows(frames))
+            frames, size_bytes = await self._batch(offset, timeline.offset - offset)
+            await self._send(join_rows(frames), size_bytes)
+            self._visit.rows_sent(len(frames), due)
+            due = None
             await asyncio.sleep(0)  # the socket may take everything at once, and nobody else would get a turn
             offset += len(frames)
         return True
 
-    async def _batch(self, offset: int, count: int) -> list[str]:
+    async def _batch(self, offset: int, count: int) -> tuple[list[str], int]:
+        """Rows that go in one frame, and its size in bytes."""
         frames = await self._feed.frames(offset, count)
-        size = len(join_rows(["", ""]))
+        around = len(join_rows(["", ""])) - 1  # what is around several rows; the comma is counted with the second
+        size = -1
         for number, frame in enumerate(frames):
-            size += 1 + (len(frame) if frame.isascii() else len(frame.encode()))
-            if size > MAX_BATCH_BYTES and number:
-                return frames[:number]
-        return frames
+            more = 1 + (len(frame) if frame.isascii() else len(frame.encode()))
+            if number and around + size + more > MAX_BATCH_BYTES:
+                frames = frames[:number]
+                break
+            size += more
+        return frames, size + (around if len(frames) > 1 else 0)
 
     async def _send_end(self, timeline: Timeline) -> bool:
         if self._ended or not timeline.playing or timeline.offset < timeline.total:
@@ -101,19 +126,20 @@ class Replay:
         await self._send(encode({"type": "end", "offset": timeline.offset, "reason": self._feed.reason}))
         return True
 
-    async def _answer(self, command: Command) -> None:
+    async def _answer(self, command: Command, asked: float) -> None:
         if isinstance(command, str):
             await self._send(command)
             return
         try:
             if command["type"] in ("shared", "replay"):
                 await self._start(command)
+                self._visit.replay_started(asked)
             else:
                 self._carry_out(command)
         except FieldError as error:
-            await self._send(encode_error("bad_field", str(error)))
+            await self._send(self._error_frame("bad_field", str(error)))
         else:
-            await self._send(self._state() if self._timeline else _not_started(command))
+            await self._send(self._state() if self._timeline else self._not_started(command))
 
     def _carry_out(self, command: Mapping[str, Any]) -> None:
         now = self._clock.now()
@@ -196,9 +222,8 @@ class Replay:
             }
         )
 
-
-def _not_started(command: Mapping[str, Any]) -> str:
-    return encode_error("not_started", f"{command['type']}: expected the replay to be started first")
+    def _not_started(self, command: Mapping[str, Any]) -> str:
+        return self._error_frame("not_started", f"{command['type']}: expected the replay to be started first")
 
 
 def _pace(pace: str | float) -> Pace:

@@ -23,8 +23,10 @@ from .endpoint import ReplayContext, ReplayServer
 from .endpoint_v1 import ReplayV1Server
 from .feed import Feeds
 from .frames import FrameCache
+from .metrics import MeasuredGateway, metrics
 from .pages import page_routes
 from .revocation import Revocation
+from .scrape import metrics_routes
 from .services import Services
 from .settings import XAgentServerEnv
 from .static_files import static_routes
@@ -45,7 +47,7 @@ def routes(
     Starlette never runs the lifespan of what is mounted. With `access`, the app's own login says who may do what, and
     XAgent's HTTP routes aren't there: they know no other login than the table of users. `clock` is for tests.
     """
-    return build_routes(Gateway(database), settings or XAgentServerEnv(), clock or LoopClock(), access)
+    return build_routes(MeasuredGateway(database), settings or XAgentServerEnv(), clock or LoopClock(), access)
 
 
 async def create_tables(database: databases.Database) -> list[str]:
@@ -60,15 +62,18 @@ def build_routes(
     services = Services(gateway, settings, Access(gateway, settings, policy))
     # Who is let in already waits for a database that is away.
     patient = InteractionCRUD(PatientReader(gateway, settings.database_wait_seconds))
-    feeds = Feeds(patient, FrameCache(settings.cache_bytes), Notifications(gateway))
+    counted = metrics()
+    cache = FrameCache(settings.cache_bytes, counted.cache_request if counted else None)
+    feeds = Feeds(patient, cache, Notifications(gateway))
     revocation = Revocation(services.interactions, services.links)
-    context = ReplayContext(settings, patient, services.access, clock, feeds, revocation)
+    context = ReplayContext(settings, patient, services.access, clock, feeds, revocation, counted)
     return [
         WebSocketRoute("/ws/share/{client_id}", Negotiation(context, as_owner=False), name="share"),
         WebSocketRoute("/ws/replay/{client_id}", Negotiation(context, as_owner=True), name="replay"),
         *page_routes(services),
         *embedding_routes(services, feeds),
         *static_routes(),
+        *metrics_routes(),
         *recording_routes(services),
         *content_routes(services, feeds),
         *outline_routes(services, feeds),

@@ -21,7 +21,7 @@ SHUTDOWN_SECONDS = 5
 
 def run_server(settings: XAgentServerEnv) -> int:
     """Serve until a signal ends it; the exit code of the process. Raises `SettingsError`."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,

@@ -50,6 +50,7 @@ class XAgentServerEnv:
     max_unpacked_bytes: int = 500_000_000
     max_unpack_ratio: int = 200
     log_level: str = "INFO"
+    log_format: str = "text"
 
     @property
     def url(self) -> str:
@@ -76,6 +77,12 @@ class XAgentServerEnv:
                 except ValueError as error:
                     raise SettingsError(f"{variable}: expected {error}, got {text!r}") from None
         return cls(**values)
+
+
+def prometheus_folder() -> Path | None:
+    """Where Prometheus' client keeps the figures of several processes; it reads the same variable, which is its own."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None
 
 
 def _folder(text: str) -> Path:
@@ -149,6 +156,12 @@ def _log_level(text: str) -> str:
     raise ValueError("DEBUG, INFO, WARNING or ERROR")
 
 
+def _log_format(text: str) -> str:
+    if text.lower() in ("text", "json"):
+        return text.lower()
+    raise ValueError("text or json")
+
+
 _PARSE: Mapping[str, Callable[[str], Any]] = {
     "base_dir": _folder,
     "database_url": str,
@@ -172,4 +185,5 @@ _PARSE: Mapping[str, Callable[[str], Any]] = {
     "max_unpacked_bytes": _whole(0, 2**40),
     "max_unpack_ratio": _whole(1, 2**31),
     "log_level": _log_level,
+    "log_format": _log_format,
 }

@@ -96,6 +96,10 @@ class Timeline:
             return None
         return self._since + (1 - self._passed) * self._pause()
 
+    def is_timed(self) -> bool:
+        """Whether the next row comes after a pause, and not together with the one before it or at once after a seek."""
+        return self.place <= self.offset < self.total and self._pause() > 0
+
     def advance(self, now: float, limit: int) -> int:
         """Pass the rows that are due at `now`, at most `limit`, and return how many they were."""
         start = self.offset

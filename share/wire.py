@@ -122,9 +122,10 @@ def encode_refusal(message: str) -> str:
     return _connect(message, success=False)
 
 
-def encode_error(message: str) -> str:
-    """The frame that tells a viewer what was wrong with what he sent."""
-    return encode_classic({"data": None, "status": "error", "message": message, "success": False})
+def encode_error(message: str, connection: str) -> str:
+    """The frame that tells a viewer what was wrong, with what he sent or with us; `connection` is his one's id."""
+    frame = {"data": None, "status": "error", "message": message, "success": False, "connection": connection}
+    return encode_classic(frame)
 
 
 def encode_row(

@@ -152,9 +152,9 @@ def encode(frame: Mapping[str, Any]) -> str:
 PONG = encode({"type": "pong"})
 
 
-def encode_error(code: str, message: str, *, temporary: bool = False) -> str:
-    """What was wrong; `temporary` where trying again can help."""
-    return encode({"type": "error", "code": code, "message": message, "temporary": temporary})
+def encode_error(code: str, message: str, connection: str, *, temporary: bool = False) -> str:
+    """What was wrong on the connection of that id; `temporary` where trying again can help."""
+    return encode({"type": "error", "code": code, "message": message, "temporary": temporary, "connection": connection})
 
 
 def join_rows(frames: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -273,6 +274,7 @@ class ModelClient:
         self.pongs: list[float] = []
         self.asked: list[Mapping[str, Any]] = []
         self.ended = False
+        self.connection = ""
         self._read = 0
 
     @property
@@ -317,7 +319,10 @@ class ModelClient:
                 self.ended = True
                 self.ends.append(frame)
             case "error":
-                assert list(frame) == ["type", "code", "message", "temporary"]
+                assert list(frame) == ["type", "code", "message", "temporary", "connection"]
+                assert re.fullmatch("[0-9a-f]{12}", frame["connection"])
+                assert self.connection in ("", frame["connection"])
+                self.connection = frame["connection"]
                 if frame["code"] in ("bad_field", "not_started"):
                     self.asked.pop(0)
                 self.errors.append(frame)

@@ -436,9 +436,10 @@ async def test_what_is_no_json_object_gets_an_error_frame_that_says_what_was_exp
 ) -> None:
     async with server.connect() as viewer:
         await viewer.send(message)
-        text = json.loads(viewer.frames[1])["message"]
+        text, connection = json.loads(viewer.frames[1])["message"], json.loads(viewer.frames[1])["connection"]
+        assert re.fullmatch("[0-9a-f]{12}", connection)
         assert viewer.frames[1] == json.dumps(
-            {"data": None, "status": "error", "message": text, "success": False}, indent=2
+            {"data": None, "status": "error", "message": text, "success": False, "connection": connection}, indent=2
         )
         assert text.startswith('expected a JSON object such as {"type": "shared"}, got ')
 
@@ -506,8 +507,11 @@ async def test_an_error_before_the_viewer_is_let_in_closes_with_1011_too(
     await server.gateway.execute(f"DROP TABLE {table}")
     async with server.connect(path, AUTHOR) as viewer:
         assert await viewer.ended() == 1011
-        assert viewer.accepted and viewer.frames == []
-    assert len(errors(caplog)) == 1 and f"no such table: {table}" in caplog.text
+        (frame,) = map(json.loads, viewer.frames)
+    assert list(frame) == ["data", "status", "message", "success", "connection"] and frame["status"] == "error"
+    (error,) = errors(caplog)
+    assert error.connection == frame["connection"]  # type: ignore[attr-defined]
+    assert f"no such table: {table}" in caplog.text and table not in frame["message"]
     assert TOKEN not in caplog.text
 
 

@@ -129,9 +129,9 @@ async def test_malformed_json_gets_an_error_frame_where_the_original_drops_the_c
     connected, *rest = received("malformed_json")
     assert rest == []
     frames, code = await play(server, "malformed_json")
-    message = json.loads(frames[1])["message"]
+    message, connection = json.loads(frames[1])["message"], json.loads(frames[1])["connection"]
     assert message.startswith('expected a JSON object such as {"type": "shared"}, got no valid JSON: ')
-    error = {"data": None, "status": "error", "message": message, "success": False}
+    error = {"data": None, "status": "error", "message": message, "success": False, "connection": connection}
     assert frames == [connected, json.dumps(error, indent=2)]
     assert code is None
 

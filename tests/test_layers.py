@@ -14,23 +14,32 @@ ROOT = Path(__file__).parent.parent
 
 # What a module may import of ours; a name without a dot is one of the same package. As docs/architecture.md has it.
 ALLOWED = {
-    "storage": "database",
+    "storage": "database errors",
     "storage.models": "",
-    "storage.database": "",
+    "storage.errors": "",
+    "storage.database": "errors",
+    "storage.locks": "errors",
+    "storage.gateway": "database errors locks",
+    "storage.notifications": "database gateway",
     "storage.workspace": "models",
     "storage.archive": "",
-    "storage.schema": "database",
-    "storage.shares": "database models schema",
-    "storage.links": "database models schema shares",
-    "storage.gallery": "database models schema shares",
-    "storage.interactions": "database models schema shares",
-    "storage.users": "models schema database",
-    "storage.recordings": "database interactions models schema shares",
+    "storage.schema": "",
+    "storage.migrations": "database errors gateway schema",
+    "storage.shares": "gateway models schema",
+    "storage.links": "errors gateway models schema shares",
+    "storage.gallery": "gateway models schema shares",
+    "storage.interactions": "gateway models schema shares",
+    "storage.users": "errors gateway models schema",
+    "storage.recordings": "database errors gateway interactions models notifications schema shares",
     "share.settings": "",
+    "share.store": "settings storage.database storage.errors storage.gateway storage.migrations",
     "share.clock": "",
     "share.content": "",
     "share.logs": "",
     "share.timeline": "",
+    "share.metrics": "settings storage.gateway",
+    "share.scrape": "metrics settings",
+    "share.visit": "clock metrics",
     "share.channel": "",
     "share.frames": "",
     "share.client": "",
@@ -43,70 +52,71 @@ ALLOWED = {
     "share.recording_parts": "storage.models json_split recording_json",
     "share.formats": "storage.models recording_json swe_agent",
     "share.importing": "storage.archive storage.models storage.recordings storage.workspace",
-    "share.recorder": "storage.database storage.interactions storage.models storage.recordings storage.workspace wire",
+    "share.recorder": "storage.gateway storage.interactions storage.models storage.recordings storage.workspace wire",
     "share.json_lines": "recorder wire",
-    "share.access": "storage.database storage.interactions storage.links storage.models storage.users storage.workspace"
-    " settings",
+    "share.access": "settings storage.gateway storage.interactions storage.links storage.models storage.users"
+    " storage.workspace",
     "share.revocation": "storage.interactions storage.links access",
     "share.recording": "storage.interactions storage.models storage.workspace content logs wire",
-    "share.playback": "storage.models clock recording timeline",
+    "share.playback": "storage.models clock recording visit",
     "share.outline": "storage.interactions storage.models timeline",
-    "share.feed": "storage.interactions storage.models frames outline wire wire_v1",
-    "share.replay": "clock feed timeline wire_v1",
-    "share.endpoint": "storage.interactions storage.links storage.models storage.workspace"
-    " access channel clock feed logs playback recording revocation settings wire",
+    "share.feed": "frames outline storage.interactions storage.models storage.notifications wire wire_v1",
+    "share.replay": "feed timeline visit wire_v1",
+    "share.endpoint": "access channel clock feed logs metrics playback recording revocation settings storage.errors"
+    " storage.interactions storage.links storage.models storage.workspace visit wire",
     "share.endpoint_v1": "access channel endpoint feed replay wire wire_v1",
     "share.body": "",
     "share.problems": "",
     "share.media": "wire",
     "share.openapi": "",
     "share.uploads": "storage.archive storage.links storage.models json_split recording_json recording_parts settings",
-    "share.services": "storage.database storage.gallery storage.interactions storage.links storage.models"
-    " storage.recordings storage.shares storage.users storage.workspace access settings uploads",
-    "share.export": "storage.interactions storage.models storage.workspace"
-    " access json_text recording_json services wire",
-    "share.api": "storage.archive storage.database storage.models storage.workspace"
-    " access body media problems services uploads",
+    "share.services": "access settings storage.gallery storage.gateway storage.interactions storage.links storage.models"
+    " storage.recordings storage.shares storage.users storage.workspace uploads",
+    "share.export": "storage.interactions storage.models storage.workspace access json_text recording_json services wire",
+    "share.api": "access body media problems services storage.archive storage.errors storage.models storage.workspace"
+    " uploads",
     "share.api_content": "storage.workspace access api export feed media problems services wire_v1",
     "share.api_outline": "api feed services wire_v1",
     "share.api_links": "storage.models api media problems services",
-    "share.api_recordings": "storage.gallery storage.interactions storage.models"
-    " api api_links body importing media problems services timeline uploads wire",
+    "share.api_recordings": "storage.gallery storage.interactions storage.models api api_links body importing media"
+    " problems services timeline uploads wire",
     "share.xagent_form": "storage.models storage.users storage.workspace media services",
     "share.xagent_files": "storage.workspace media wire xagent_form",
-    "share.xagent": "storage.archive storage.database storage.gallery storage.models storage.users"
-    " body importing services uploads wire xagent_files xagent_form",
+    "share.xagent": "body importing services storage.archive storage.errors storage.gallery storage.models storage.users"
+    " uploads wire xagent_files xagent_form",
     "share.static_files": "",
     "share.page": "media static_files",
     "share.summary": "storage.gallery storage.interactions storage.models timeline",
     "share.card_picture": "summary",
     "share.glance": "storage.links access services summary",
-    "share.pages": "storage.database access card_picture glance media openapi page services summary",
-    "share.embedding": "storage.database access card_picture feed glance media problems services summary",
-    "share.routing": "storage.database storage.schema access api api_content api_links api_outline api_recordings clock"
-    " embedding endpoint endpoint_v1 feed frames pages revocation services settings static_files wire_v1 xagent",
-    "share.application": "storage.database storage.interactions storage.schema storage.users"
-    " clock logs page routing settings",
+    "share.pages": "access card_picture glance media openapi page services storage.errors summary",
+    "share.embedding": "access card_picture feed glance media problems services storage.errors summary",
+    "share.routing": "access api api_content api_links api_outline api_recordings clock embedding endpoint endpoint_v1"
+    " feed frames metrics pages revocation scrape services settings static_files storage.gateway"
+    " storage.interactions storage.migrations storage.notifications wire_v1 xagent",
+    "share.application": "clock logs metrics page routing settings storage.errors storage.gateway storage.interactions"
+    " storage.users store",
     "share.serving": "application logs settings wire",
     "share.render": "logs",
     "share.watch": "client logs render",
-    "share.cli_store": "storage.database storage.interactions storage.models storage.recordings storage.schema"
-    " storage.shares storage.workspace application formats importing logs recording_json settings",
-    "share.cli_live": "storage.database storage.schema storage.recordings storage.workspace access application"
-    " cli_store client json_lines recorder render routing serving settings watch",
-    "share.cli_users": "storage.users cli_store logs settings",
+    "share.cli_store": "formats importing logs recording_json settings storage.errors storage.gateway"
+    " storage.interactions storage.models storage.recordings storage.shares storage.workspace store",
+    "share.cli_live": "access cli_store json_lines recorder serving settings storage.recordings storage.workspace store"
+    " watch",
+    "share.cli_users": "cli_store logs settings storage.users store",
+    "share.cli_db": "cli_store settings storage.migrations store",
     "share.bundle": "",
-    "share.html_export": "storage.interactions storage.models storage.workspace"
-    " bundle feed frames media static_files summary wire_v1",
-    "share.cli_export": "storage.interactions storage.workspace cli_store html_export logs settings",
-    "share.cli": "cli_export cli_live cli_store cli_users settings",
+    "share.html_export": "storage.interactions storage.models storage.workspace bundle feed frames media static_files"
+    " summary wire_v1",
+    "share.cli_export": "cli_store html_export logs settings storage.interactions storage.workspace store",
+    "share.cli": "cli_db cli_export cli_live cli_store cli_users settings",
     "share": "access application client endpoint recorder routing settings",
     "share.__main__": "cli",
-    "app": "share share.logs storage.database",
+    "app": "share share.logs",
 }
 
 SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "recording_json", "recording_parts", "swe_agent", "render"}
-SPEAK_JSON |= {"watch", "client", "api", "xagent_files", "storage.gallery"}
+SPEAK_JSON |= {"logs", "watch", "client", "api", "xagent_files", "storage.gallery"}
 PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
 PURE += ("share.formats", "share.swe_agent", "share.json_split", "share.recording_json", "share.recording_parts")
 PURE += ("share.bundle", "share.summary", "share.card_picture", "storage.models")

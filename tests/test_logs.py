@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import logging
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
 
-from share.logs import MAX_FAILING, MAX_SHARE_LOG_BYTES, HideQuery, LogFiles, ShareLog, printable
+from share.logs import MAX_FAILING, MAX_SHARE_LOG_BYTES, HideQuery, LogFiles, ShareLog, TextFormatter, printable
+from tests.server import GOLDEN, SERVE, SHORT, UVICORN, Server, run_here, start_server
 
 ROOT = Path(__file__).parent.parent
 
@@ -294,3 +302,130 @@ def test_a_process_logs_what_is_wanted_once_and_no_token(level: str, lines: int)
     assert "asyncio warns" in ended.stderr
     assert len(ended.stderr.splitlines()) == lines
     assert time.strftime("%Y-") in ended.stderr
+
+
+# JSON
+
+AS_JSON = """
+import logging, sys
+from share.logs import configure_logging
+logging.getLogger("uvicorn").addHandler(logging.StreamHandler())
+logging.getLogger("uvicorn").propagate = False
+configure_logging("INFO", "json")
+logging.getLogger("uvicorn.access").info('%s - "%s %s HTTP/%s" %d', "1:1", "GET", "/a?token=secret", "1.1", 200)
+logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "1:1", "/b?token=secret")
+logging.getLogger("uvicorn.error").info("connection open")
+logging.getLogger("uvicorn.error").info("Started server process [%d]", 1)
+logging.getLogger("share.a").info("a line\\nrs_secret-that-nobody may see \\ud800 数据")
+try:
+    raise ValueError("/s/rs_secret\\nrs_secret")
+except ValueError:
+    logging.getLogger("share.b").exception("broken", extra={"connection": "0123456789ab"})
+"""
+
+
+def test_as_json_each_record_is_one_object_on_a_line_with_no_token_in_it() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", AS_JSON], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [line["message"] for line in lines] == [
+        '1:1 - "GET /a?… HTTP/1.1" 200',
+        "Started server process [1]",
+        "a line\nrs_… may see \ud800 数据",
+        "broken",
+    ]
+    assert all(datetime.fromisoformat(line["time"]).tzinfo is not None for line in lines)
+    assert [line["level"] for line in lines] == ["INFO", "INFO", "INFO", "ERROR"]
+    assert [line["logger"] for line in lines] == ["uvicorn.access", "uvicorn.error", "share.a", "share.b"]
+    assert [list(line)[4:] for line in lines] == [[], [], [], ["connection", "traceback"]]
+    assert "ValueError" in lines[3]["traceback"] and "secret" not in ended.stderr
+
+
+def test_as_text_a_line_about_a_connection_has_its_id_at_the_end(
+    caplog: pytest.LogCaptureFixture, files: Files
+) -> None:
+    with caplog.at_level(logging.INFO, "share"):
+        ShareLog(files, "run", "INFO", "0123456789ab").info("connected")
+    assert TextFormatter().format(caplog.records[0]).endswith("INFO    share.logs  run: connected  [0123456789ab]")
+
+
+MEMBERS = ["connection", "recording", "protocol", "user", "address", "link", "seconds", "rows", "bytes", "code"]
+MEMBERS += ["refused", "error"]
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("logs")
+    assert run_here("import", GOLDEN / "short.recording.json", folder=folder).returncode == 0
+    return folder
+
+
+async def watch(server: Server, path: str, subprotocol: str | None) -> list[dict[str, Any]]:
+    """What a viewer is sent who starts a replay, and leaves after its last row."""
+    subprotocols = None if subprotocol is None else [Subprotocol(subprotocol)]
+    frames: list[dict[str, Any]] = []
+    with contextlib.suppress(ConnectionClosed):
+        async with connect(f"ws://127.0.0.1:{server.port}{path}", subprotocols=subprotocols) as connection:
+            with contextlib.suppress(ConnectionClosed):  # who is refused may still read why
+                await connection.send("{")
+                await connection.send(json.dumps({"type": "shared"} | ({"pace": "instant"} if subprotocol else {})))
+            while not frames or not any(end in str(frames[-1]) for end in ("'end'", "'finished', 'message'")):
+                frames.append(json.loads(await connection.recv()))
+    return frames
+
+
+def connections(server: Server, count: int) -> list[dict[str, Any]]:
+    """The lines that are about connections, when there are so many; every line is JSON."""
+    server.wait_for_log('"protocol"', count)
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    return [line for line in lines if "connection" in line or "WebSocket" in line["message"]]
+
+
+@pytest.mark.parametrize("program", [SERVE, UVICORN], ids=["serve", "uvicorn"])
+def test_as_json_a_connection_is_one_line_at_its_end(shared_folder: Path, program: tuple[str, ...]) -> None:
+    with start_server(shared_folder, program, SHARE_LOG_FORMAT="json", SHARE_PAUSE_SECONDS="0") as server:
+        query = "?user_id=guest%26token%3Dsecret&token=secret"
+        v1 = asyncio.run(watch(server, f"/ws/share/{SHORT}{query}", "replay.v1"))
+        classic = asyncio.run(watch(server, f"/ws/share/{SHORT}", None))
+        refused = asyncio.run(watch(server, f"/ws/share/rs_{'secret' * 5}ab", "replay.v1"))
+        lines = connections(server, 3)
+    assert [list(line)[4:] for line in lines] == [MEMBERS] * 3
+    assert "secret" not in server.log
+    assert [line["protocol"] for line in lines] == ["replay.v1", "classic", "replay.v1"]
+    assert [line["recording"] for line in lines] == [SHORT, SHORT, "(a link)"]
+    assert [line["rows"] for line in lines] == [6, 6, 0]
+    assert [line["code"] for line in lines] == [1000, 1000, 4503]
+    assert [line["user"] for line in lines] == ["guest?…", "", ""]
+    assert [line["address"] for line in lines] == ["127.0.0.1"] * 3
+    assert [line["refused"] for line in lines] == [None, None, "There is no such link, or it is not valid any more."]
+    assert all(line["error"] is None and line["bytes"] > 0 and 0 <= line["seconds"] < 60 for line in lines)
+    told = [[frame["connection"] for frame in frames if "connection" in frame] for frames in (v1, classic, refused)]
+    assert told == [[line["connection"]] for line in lines]
+    assert len({line["connection"] for line in lines}) == 3
+
+
+def test_as_json_an_error_of_ours_is_in_the_one_line_of_the_connection(tmp_path: Path) -> None:
+    assert run_here("import", GOLDEN / "short.recording.json", folder=tmp_path).returncode == 0
+    with start_server(tmp_path, SHARE_LOG_FORMAT="json") as server:
+        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "replay.db")) as database:
+            database.execute("DROP TABLE raw")
+        frames = asyncio.run(watch(server, f"/ws/share/{SHORT}", "replay.v1"))
+        (line,) = connections(server, 1)
+    assert list(line)[4:] == [*MEMBERS, "traceback"]
+    assert (line["level"], line["code"]) == ("ERROR", 1011)
+    assert "no such table: raw" in line["error"] and "Traceback" in line["traceback"]
+    assert (frames[-1]["code"], frames[-1]["connection"]) == ("internal", line["connection"])
+
+
+def test_the_file_of_a_recording_is_the_same_in_both_formats(shared_folder: Path) -> None:
+    written = []
+    for log_format in ("text", "json"):
+        with start_server(shared_folder, SHARE_LOG_FORMAT=log_format, SHARE_PAUSE_SECONDS="0") as server:
+            asyncio.run(watch(server, f"/ws/share/{SHORT}", None))
+            server.wait_for_log("disconnected")
+        (path,) = shared_folder.glob("data/**/share.log")
+        lines = path.read_text("utf-8").splitlines()[-2:]
+        written.append([line.split(" ", 2)[2] for line in lines])
+    assert written[0] == written[1]
+    assert written[0][1] == f"INFO {SHORT}: disconnected with 1000; heartbeat stopped, replay stopped"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -638,7 +639,8 @@ async def test_a_field_that_cannot_be_is_told_and_the_replay_goes_on(
         await reach(server, client, 2)
         client.post(command)
         await until(lambda: bool(client.read().errors))
-        assert client.errors == [{"type": "error", "code": "bad_field", "message": message, "temporary": False}]
+        error = {"type": "error", "code": "bad_field", "message": message, "temporary": False}
+        assert client.errors == [error | {"connection": client.connection}]
         await finish(server, client)
         assert [time - begin for time, _ in client.came] == list(RECORDED)
 
@@ -736,9 +738,20 @@ async def test_an_error_of_ours_is_logged_and_ends_the_connection_with_1011(
         client.post({"type": "shared"})
         assert await client.viewer.ended() == 1011
         gateway.down = False
+        (frame,) = client.read().errors
+    assert (frame["code"], frame["temporary"]) == ("internal", True)
     (error,) = errors(caplog)
     assert error.getMessage() == "run: closed after an error"
     assert error.exc_info
+    assert error.connection == frame["connection"]  # type: ignore[attr-defined]
+
+
+async def test_no_two_connections_have_the_same_id(server: Server) -> None:
+    ids = set()
+    for _ in range(20):
+        async with watch(server) as client:
+            ids.add((await client.ask("play"))["connection"])
+    assert len(ids) == 20
 
 
 # Refusals
@@ -750,7 +763,8 @@ async def refusal(server: Server, path: str, query: Mapping[str, str] | None = N
         code = await viewer.ended()
     assert viewer.accepted and viewer.subprotocol == "replay.v1" and code is not None
     (frame,) = map(json.loads, viewer.frames)
-    assert list(frame) == ["type", "code", "message", "temporary"] and frame["type"] == "error"
+    assert list(frame) == ["type", "code", "message", "temporary", "connection"] and frame["type"] == "error"
+    assert re.fullmatch("[0-9a-f]{12}", frame.pop("connection"))
     return frame, code
 
 

@@ -224,7 +224,7 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
         made.extend(sockets)
 
     monkeypatch.setattr(uvicorn.Server, "run", keep)
-    monkeypatch.setattr(serving, "configure_logging", lambda level: None)
+    monkeypatch.setattr(serving, "configure_logging", lambda *settings: None)
     serving.run_server(XAgentServerEnv(base_dir=tmp_path / "data", port=0))
     (listener,) = made
     return listener

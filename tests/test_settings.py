@@ -71,6 +71,8 @@ GOOD: list[tuple[str, str, Any]] = [
     ("SHARE_MAX_UNPACKED_BYTES", "0", 0),
     ("SHARE_LOG_LEVEL", "debug", "DEBUG"),
     ("SHARE_LOG_LEVEL", "Error", "ERROR"),
+    ("SHARE_LOG_FORMAT", "text", "text"),
+    ("SHARE_LOG_FORMAT", "JSON", "json"),
 ]
 
 BAD = [
@@ -98,6 +100,7 @@ BAD = [
     *[("SHARE_MAX_UPLOAD_BYTES", text, "a whole number from 1 to 1099511627776") for text in ("0", "1099511627777")],
     ("SHARE_MAX_UPLOAD_ROWS", "0", "a whole number from 1 to 2147483648"),
     *[("SHARE_LOG_LEVEL", text, "DEBUG, INFO, WARNING or ERROR") for text in ("verbose", "10", "TRACE", "NOTSET")],
+    *[("SHARE_LOG_FORMAT", text, "text or json") for text in ("yaml", "true", "{}")],
 ]
 
 

@@ -257,7 +257,7 @@ def test_any_message_is_a_command_or_a_wire_error(message: str | bytes) -> None:
         command = decode_command(message)
     except WireError as error:
         assert str(error).startswith('expected a JSON object such as {"type": "shared"}, got ')
-        encode_error(str(error))
+        encode_error(str(error), "id")
     else:
         assert isinstance(command, dict)
 
@@ -302,7 +302,8 @@ def test_the_frames_are_laid_out_as_the_original_does() -> None:
     assert encode_refusal("为什么") == original(
         {"data": None, "status": "connect", "message": "为什么", "success": False}
     )
-    assert json.loads(encode_error("why")) == {"data": None, "status": "error", "message": "why", "success": False}
+    error = {"data": None, "status": "error", "message": "why", "success": False, "connection": "id"}
+    assert encode_error("why", "id") == json.dumps(error, indent=2)
 
 
 def test_a_row_has_its_keys_in_the_order_of_the_protocol() -> None:

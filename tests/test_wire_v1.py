@@ -234,7 +234,7 @@ def test_every_command_is_taken_whole_or_refused_with_a_message(fields: dict[str
     try:
         checked = check(command)
     except WireError as error:
-        strict(encode_error("bad_field", str(error)))
+        strict(encode_error("bad_field", str(error), "id"))
     else:
         assert checked.items() >= command.items()
 
@@ -244,7 +244,7 @@ def test_whatever_is_received_is_a_command_or_refused_with_a_message(message: st
     try:
         check(decode_command(message))
     except WireError as error:
-        strict(encode_error("bad_message", str(error)))
+        strict(encode_error("bad_message", str(error), "id"))
 
 
 # Frames
@@ -252,8 +252,9 @@ def test_whatever_is_received_is_a_command_or_refused_with_a_message(message: st
 
 def test_frames_are_compact() -> None:
     assert PONG == '{"type":"pong"}'
-    assert encode_error("c", "m", temporary=True) == '{"type":"error","code":"c","message":"m","temporary":true}'
-    assert strict(encode_error("c", "m"))["temporary"] is False
+    error = '{"type":"error","code":"c","message":"m","temporary":true,"connection":"id"}'
+    assert encode_error("c", "m", "id", temporary=True) == error
+    assert strict(encode_error("c", "m", "id"))["temporary"] is False
 
 
 @given(st.dictionaries(ANY_TEXT, ANY_JSON, max_size=4))

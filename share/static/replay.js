@@ -175,6 +175,9 @@ export class Replay extends EventTarget {
         }
         break;
       case "error":
+        if (frame.code === "internal") {
+          return; // the server hangs up, and what it hasn't answered is sent again
+        }
         this.answered();
         this.dispatchEvent(new CustomEvent("problem", { detail: String(frame.message) }));
         break;
