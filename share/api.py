@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from storage.archive import ArchiveError, ArchiveTooLarge
-from storage.errors import DatabaseError
+from storage.errors import BadValue, DatabaseError
 from storage.models import Interaction
 from storage.workspace import is_safe_id
 
@@ -146,7 +146,7 @@ def api_route(services: Services, path: str, **handlers: Handler) -> Route:
             return Problem(413 if isinstance(error, ArchiveTooLarge) else 400, str(error)).response()
         except DatabaseError as error:
             logger.warning("%s %s: %s", request.method, path, error)
-            return Problem(503, error.advice).response()
+            return Problem(400 if isinstance(error, BadValue) else 503, error.advice).response()
 
     route = Route(ROOT + path, endpoint, methods=METHODS)
     route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)  # a file's name may have a line break in it

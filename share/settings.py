@@ -101,6 +101,13 @@ def _flag(text: str) -> bool:
     raise ValueError("true or false")
 
 
+def _flag_or_auto(text: str) -> bool | None:
+    try:
+        return None if text.lower() == "auto" else _flag(text)
+    except ValueError as error:
+        raise ValueError(f"auto, {error}") from None
+
+
 def _whole(lowest: int, highest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if re.fullmatch(r"[0-9]{1,13}", text) and lowest <= int(text) <= highest:
@@ -165,7 +172,7 @@ def _log_format(text: str) -> str:
 _PARSE: Mapping[str, Callable[[str], Any]] = {
     "base_dir": _folder,
     "database_url": str,
-    "create_tables": _flag,
+    "create_tables": _flag_or_auto,
     "database_wait_seconds": _seconds,
     "host": str,
     "port": _whole(0, 65_535),

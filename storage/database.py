@@ -130,9 +130,21 @@ def is_postgres(database: databases.Database) -> bool:
     return database.url.dialect in ("postgresql", "postgres")
 
 
+def fitting(database: databases.Database, text: str) -> str:
+    """The text as a column of the type TEXT can hold it, where what is said matters more than every character."""
+    match database.url.dialect:
+        case "mysql":
+            return text[:16_000]  # 64 KiB, a character of which takes up to four bytes
+        case "postgresql" | "postgres":
+            return text.replace("\0", "\ufffd")
+    return text
+
+
 async def table_names(connection: Connection) -> set[str]:
     """The names of the tables in the database (on Postgres: in the current schema)."""
-    query = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = "
+    query = (
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema = "
+    )
     match connection._database.url.dialect:
         case "sqlite":
             query = "SELECT name FROM sqlite_master WHERE type = 'table'"

@@ -32,6 +32,12 @@ class DatabaseConflict(DatabaseError):
     """What was to be stored is there already, or what it belongs to isn't."""
 
 
+class BadValue(DatabaseError, ValueError):
+    """A value is none that the database can hold."""
+
+    advice = "there is a value in it that the database can't hold"
+
+
 class DatabaseBusy(DatabaseError):
     """Two transactions were in each other's way, and this one was taken back: it can be done again."""
 
@@ -55,6 +61,8 @@ def translate(error: Exception) -> DatabaseError | None:
     """A driver's error in our words; None for what is none of a driver's."""
     if isinstance(error, sqlite3.Error):
         return _kind(error, _sqlite_kind(error))
+    if isinstance(error, UnicodeEncodeError):  # some drivers let it out: a lone surrogate
+        return _kind(error, BadValue)
     if isinstance(error, ConnectionError | TimeoutError):
         return _kind(error, DatabaseUnavailable)
     for name in ("asyncpg", "asyncmy.errors", "pymysql.err"):
@@ -95,7 +103,7 @@ def _postgres_kind(error: Exception) -> type[DatabaseError]:
         return DatabaseBusy
     if state in _POSTGRES_MISSING:
         return TableMissing
-    return DatabaseConflict if state.startswith("23") else DatabaseError
+    return {"23": DatabaseConflict, "22": BadValue}.get(state[:2], DatabaseError)
 
 
 def _mysql_kind(error: Exception) -> type[DatabaseError]:
@@ -106,4 +114,4 @@ def _mysql_kind(error: Exception) -> type[DatabaseError]:
         return DatabaseBusy
     if code in _MYSQL_MISSING:
         return TableMissing
-    return DatabaseConflict if type(error).__name__ == "IntegrityError" else DatabaseError
+    return {"IntegrityError": DatabaseConflict, "DataError": BadValue}.get(type(error).__name__, DatabaseError)

@@ -12,7 +12,7 @@ from sqlalchemy.sql import Select
 
 from .gateway import Gateway
 from .models import Interaction, Visibility
-from .schema import IN_ORDER, interactions, not_deleted, raw, shared_interactions
+from .schema import IN_ORDER, interactions, not_deleted, raw, shared_interactions, wide
 from .shares import IS_PUBLIC
 
 _INTERACTION = [interactions.c[name] for name in Interaction.__slots__]
@@ -203,8 +203,8 @@ def _newest(user_id: str | None, text: str, after: Page | None) -> Select[Any]:
         made: Any = after.create_time
         if made is None:
             last = interactions.alias()
-            made = select(func.coalesce(last.c.create_time, "")).where(last.c.id == after.id).scalar_subquery()
-        query = query.where(or_(time < made, and_(time == made, interactions.c.id < after.id)))
+            made = select(func.coalesce(last.c.create_time, "")).where(last.c.id == wide(after.id)).scalar_subquery()
+        query = query.where(or_(time < made, and_(time == made, interactions.c.id < wide(after.id))))
     return query.order_by(time.desc(), interactions.c.id.desc())
 
 

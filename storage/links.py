@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from .errors import TableMissing
 from .gateway import Gateway
 from .models import ShareLink
-from .schema import interactions, not_deleted, share_link_views, share_links
+from .schema import interactions, not_deleted, share_link_views, share_links, wide
 from .shares import IS_SHARED
 
 TOKEN = re.compile(r"rs_[A-Za-z0-9_-]{32}")
@@ -115,7 +115,7 @@ class LinkCRUD:
         """The links that a user has ever made, also those that have ended, newest first; `after` is an id."""
         query = select(*_LINK).where(share_links.c.user_id == user_id)
         if after is not None:
-            query = query.where(share_links.c.id < after)
+            query = query.where(share_links.c.id < wide(after))
         records = await self._gateway.fetch_all(query.order_by(share_links.c.id.desc()).limit(limit))
         return [ShareLink(**record._mapping) for record in records]
 
@@ -126,7 +126,7 @@ class LinkCRUD:
         """
         which: list[ColumnElement[bool]] = [share_links.c.user_id == user_id]
         if link_id is not None:
-            which.append(share_links.c.id == link_id)
+            which.append(share_links.c.id == wide(link_id))
 
         async def change(connection: Connection) -> int:
             open_links = update(share_links).where(*which, share_links.c.revoked_at.is_(None))

@@ -10,7 +10,7 @@ from typing import Any
 from databases.core import Connection
 from sqlalchemy import delete, func, insert, select, update
 
-from .database import insert_many
+from .database import fitting, insert_many
 from .errors import DatabaseConflict
 from .gateway import Gateway
 from .interactions import RUNNING, InteractionCRUD, row_from
@@ -187,7 +187,7 @@ class RecordingCRUD:
             await connection.execute(
                 update(interactions)
                 .where(is_of(interactions, row.interaction_id))
-                .values(status=row.status, message=message)
+                .values(status=row.status, message=fitting(connection._database, message))
             )
             await notify(connection, row.interaction_id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     ColumnElement,
@@ -15,8 +16,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    cast,
     false,
     func,
+    literal,
     text,
     true,
 )
@@ -242,6 +245,11 @@ def is_of(table: Table, interaction_id: str) -> ColumnElement[bool]:
     """The rows of a table that belong to an interaction."""
     condition: ColumnElement[bool] = table.c.interaction_id == interaction_id
     return condition
+
+
+def wide(number: int) -> ColumnElement[int]:
+    """A number that may be larger than the column with which it is compared; the drivers don't take it as it is."""
+    return cast(literal(number, BigInteger), BigInteger)
 
 
 def not_deleted(column: ColumnElement[Any]) -> ColumnElement[bool]:

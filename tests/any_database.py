@@ -40,6 +40,8 @@ _DROP = (
     ),
 )
 
+NO_TABLE = re.compile("no such table|does not exist|doesn't exist")
+
 Rows = list[tuple[Any, ...]]
 
 
@@ -180,6 +182,16 @@ class Connection:
                 self._loop.run_until_complete(closed)
         if self._loop is not None:
             self._loop.close()
+
+
+@contextmanager
+def no_table_yet() -> Iterator[None]:
+    """Pass over that there is no such table, whichever driver says so."""
+    try:
+        yield
+    except Exception as error:
+        if not NO_TABLE.search(str(error)):
+            raise
 
 
 @contextmanager

@@ -48,13 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if test_databases.kind == "sqlite":
-        return
-    left_out = [
-        item for item in items if item.get_closest_marker("sqlite") or item.path.stem[5:] in WITHOUT_DATABASE.split()
-    ]
+    left_out = {item for item in items if not _is_about(item, test_databases.kind)}
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_about(item: pytest.Item, kind: str) -> bool:
+    about = [name for name in ("sqlite", "postgresql", "mysql") if item.get_closest_marker(name)]
+    if about:
+        return kind.partition("+")[0] in about
+    return kind == "sqlite" or item.path.stem[5:] not in WITHOUT_DATABASE.split()
 
 
 def pytest_sessionfinish() -> None:

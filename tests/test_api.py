@@ -147,7 +147,7 @@ def test_the_list_shows_what_is_public_and_nothing_else(api: Api) -> None:
         for visibility in ("private", "unlisted", "public")
     }
     deleted = api.upload(recording(description=word), visibility="public")["id"]
-    api.change("UPDATE interactions SET is_deleted = 1 WHERE interaction_id = ?", deleted)
+    api.change("UPDATE interactions SET is_deleted = TRUE WHERE interaction_id = ?", deleted)
     for user in (None, AUTHOR, OTHER):
         assert ids(api.get("/recordings", user, q=word)) == [listed["public"]]
 
@@ -191,7 +191,7 @@ def shelf(api: Api) -> tuple[str, dict[str, str]]:
     # As others write it: XAgent's own tables have the characters beyond ASCII as escapes.
     stored = json.dumps({"goal": "查找资料"})
     assert "\\u" in stored
-    change = "UPDATE raw SET is_human = 1, human_data = ? WHERE interaction_id = ? AND step = 0"
+    change = "UPDATE raw SET is_human = TRUE, human_data = ? WHERE interaction_id = ? AND step = 0"
     api.change(change, stored, shelf["escaped goal"])
     return word, shelf
 
@@ -642,7 +642,7 @@ def test_rows_that_are_known_arent_sent_again(api: Api) -> None:
         again = api.ask("GET", path, headers={"if-none-match": known})
         assert (again.status_code, again.content) == (200, first.content)
     assert api.get(path, limit=2).headers["etag"] != etag
-    api.change("UPDATE raw SET is_deleted = 1 WHERE interaction_id = ? AND step = 2", made)
+    api.change("UPDATE raw SET is_deleted = TRUE WHERE interaction_id = ? AND step = 2", made)
     changed = api.ask("GET", path, headers={"if-none-match": etag})
     assert (changed.status_code, changed.json()["total"]) == (200, 4)
 
@@ -654,7 +654,7 @@ def test_an_outline_that_is_known_isnt_sent_again(api: Api) -> None:
     assert first.headers["cache-control"] == "private, no-cache"
     known = {"if-none-match": first.headers["etag"]}
     assert api.ask("GET", path, headers=known).status_code == 304
-    api.change("UPDATE raw SET is_deleted = 1 WHERE interaction_id = ? AND step = 2", made)
+    api.change("UPDATE raw SET is_deleted = TRUE WHERE interaction_id = ? AND step = 2", made)
     changed = api.ask("GET", path, headers=known)
     assert (changed.status_code, changed.json()["total"], len(changed.json()["steps"])) == (200, 4, 4)
 
@@ -1108,6 +1108,7 @@ def spoilt(api: Api) -> tuple[str, list[str]]:
     return word, made
 
 
+@pytest.mark.sqlite
 def test_what_others_have_stored_never_breaks_the_list(api: Api, spoilt: tuple[str, list[str]]) -> None:
     word, made = spoilt
     seen: list[str] = []
@@ -1119,17 +1120,20 @@ def test_what_others_have_stored_never_breaks_the_list(api: Api, spoilt: tuple[s
     assert sorted(seen) == sorted(made)
 
 
+@pytest.mark.sqlite
 def test_what_others_have_stored_never_breaks_a_recording(api: Api, spoilt: tuple[str, list[str]]) -> None:
     for made in spoilt[1]:
         statuses = [api.get(f"/recordings/{made}{path}").status_code for path in ("", "/rows", "/files", "/export")]
         assert statuses == [200] * 4
 
 
+@pytest.mark.sqlite
 def test_what_others_have_stored_never_breaks_a_page(api: Api, spoilt: tuple[str, list[str]]) -> None:
     for made in spoilt[1]:
         assert api.client.get(f"/r/{made}").status_code == 200
 
 
+@pytest.mark.sqlite
 def test_the_server_says_that_it_is_alive_and_whether_its_database_answers(tmp_path: Path) -> None:
     with start_server(tmp_path) as server:
         database = tmp_path / "data" / "replay.db"

@@ -301,7 +301,7 @@ async def test_when_the_recording_is_not_the_same_any_more_it_starts_over(
         await expect(page.locator("html")).to_have_attribute("data-state", "reconnecting")
         port = str(server.port)
     async with open_store(folder) as gateway:
-        await gateway.execute(f"UPDATE raw SET is_deleted = 1 WHERE interaction_id = '{LONG}' AND step = 4")
+        await gateway.execute(f"UPDATE raw SET is_deleted = TRUE WHERE interaction_id = '{LONG}' AND step = 4")
     if hidden:  # such a page draws nothing until it is looked at again
         await page.evaluate(
             "globalThis.waiting = []; globalThis.requestAnimationFrame = (call) => waiting.push(call);"

@@ -731,6 +731,7 @@ def test_a_wrong_setting_stops_uvicorn_with_the_name_of_the_variable(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("kind", ["no database", "a directory", "no permission", "folder is a file", "read only"])
 @pytest.mark.parametrize("command", ["list", "import", "serve", "uvicorn"])
 def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path, command: str, kind: str) -> None:
@@ -768,6 +769,7 @@ def test_a_password_in_the_address_of_the_database_is_never_printed(tmp_path: Pa
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.sqlite
 def test_a_base_folder_may_have_any_name(tmp_path: Path) -> None:
     for name in ("with blanks", "100%25", "what?#", "数据", "a&b=c;d", "-x"):
         done = run_here("import", GOLDEN_RECORDINGS[SHORT], folder=tmp_path, SHARE_BASE_DIR=name)

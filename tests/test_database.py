@@ -23,6 +23,7 @@ from share.settings import XAgentServerEnv
 from storage.database import is_sqlite, open_database, table_names
 from storage.errors import DatabaseError
 from storage.gateway import Gateway
+from tests.any_database import NO_TABLE, execute
 
 ROOT = Path(__file__).parent.parent
 
@@ -205,6 +206,7 @@ def test_a_process_that_ends_with_such_an_error_shows_no_traceback_of_a_thread(t
 # SQLite's tuning
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("pragma", "value"), [("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 30_000), ("synchronous", 1)]
 )
@@ -216,6 +218,7 @@ async def test_every_connection_is_tuned(pragma: str, value: Any, gateway: Gatew
     assert await gateway.transaction(read) == value
 
 
+@pytest.mark.sqlite
 async def test_foreign_keys_are_enforced(gateway: Gateway) -> None:
     await gateway.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
     await gateway.execute("CREATE TABLE child (id INTEGER REFERENCES parent (id))")
@@ -223,6 +226,7 @@ async def test_foreign_keys_are_enforced(gateway: Gateway) -> None:
         await gateway.execute("INSERT INTO child VALUES (1)")
 
 
+@pytest.mark.sqlite
 async def test_a_writer_waits_for_another_process(counted: Gateway, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "replay.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -244,6 +248,7 @@ async def test_readers_dont_wait_for_a_writer(counted: Gateway) -> None:
     assert await count(counted) == 1
 
 
+@pytest.mark.sqlite
 async def test_a_text_that_is_no_utf8_spoils_nothing_else(gateway: Gateway) -> None:
     records = await gateway.fetch_all(text("SELECT CAST(x'61ff' AS TEXT) AS t UNION ALL SELECT '数'"))
     assert [record["t"] for record in records] == ["a\udcff", "数"]
@@ -265,8 +270,7 @@ async def test_a_transaction_answers_with_what_its_work_does_and_is_committed(co
         return "done"
 
     assert await counted.transaction(work) == "done"
-    with contextlib.closing(sqlite3.connect(tmp_path / "replay.db")) as other:
-        assert other.execute("SELECT count(*) FROM counted").fetchone() == (1,)
+    assert execute(str(counted.database.url), "SELECT count(*) FROM counted") == [(1,)]
 
 
 @pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, DatabaseError])
@@ -287,11 +291,12 @@ async def test_an_error_of_the_database_takes_everything_back(counted: Gateway) 
         await add_one(connection)
         await connection.execute("INSERT INTO nowhere VALUES (1)")
 
-    with pytest.raises(DatabaseError, match="no such table: nowhere"):
+    with pytest.raises(DatabaseError, match=NO_TABLE.pattern):
         await counted.transaction(work)
     assert await count(counted) == 0
 
 
+@pytest.mark.sqlite
 async def test_work_that_has_ended_its_transaction_itself_raises_its_own_error(
     counted: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -305,6 +310,7 @@ async def test_work_that_has_ended_its_transaction_itself_raises_its_own_error(
     assert await all_connections_are_free(counted, 8)
 
 
+@pytest.mark.sqlite
 async def test_a_failed_commit_takes_everything_back_and_frees_its_connection(database: databases.Database) -> None:
     gateway = Gateway(database, limit=1)
     await gateway.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
@@ -318,6 +324,7 @@ async def test_a_failed_commit_takes_everything_back_and_frees_its_connection(da
     await gateway.transaction(lambda connection: connection.execute("INSERT INTO parent VALUES (1)"))
 
 
+@pytest.mark.sqlite
 async def test_a_transaction_that_reads_before_it_writes_waits_for_the_others(counted: Gateway) -> None:
     async def increase(connection: Connection) -> None:
         n = await connection.fetch_val("SELECT coalesce(max(n), 0) FROM counted")
@@ -327,6 +334,30 @@ async def test_a_transaction_that_reads_before_it_writes_waits_for_the_others(co
     await asyncio.gather(*(counted.transaction(increase) for _ in range(20)))
     records = await counted.fetch_all(text("SELECT n FROM counted ORDER BY n"))
     assert [record["n"] for record in records] == list(range(1, 21))
+
+
+async def test_transactions_with_the_same_lock_run_one_after_the_other(counted: Gateway) -> None:
+    async def increase(connection: Connection) -> None:
+        n = await connection.fetch_val("SELECT coalesce(max(n), 0) FROM counted")
+        await asyncio.sleep(0.001)
+        await connection.execute(f"INSERT INTO counted VALUES ({n + 1})")
+
+    others = Gateway(counted.database)  # as another process
+    gateways = [counted, others] * 10
+    await asyncio.gather(*(gateway.transaction(increase, lock="counted") for gateway in gateways))
+    records = await counted.fetch_all(text("SELECT n FROM counted ORDER BY n"))
+    assert [record["n"] for record in records] == list(range(1, 21))
+
+
+async def test_a_lock_is_given_back_also_by_a_transaction_that_fails(counted: Gateway) -> None:
+    async def fail(connection: Connection) -> None:
+        raise ValueError("mine")
+
+    for _ in range(20):  # more than there are connections
+        with pytest.raises(ValueError, match="mine"):
+            await counted.transaction(fail, lock="counted")
+    await asyncio.gather(*(counted.transaction(add_one, lock="counted") for _ in range(20)))
+    assert await count(counted) == 20
 
 
 # Cancellation

@@ -72,7 +72,7 @@ def test_a_page_that_cannot_be_written_leaves_what_was_there(folder: Path) -> No
     assert (done.returncode, done.stdout) == (1, "")
     assert "No such file or directory" in done.stderr
     assert onto_a_folder.returncode == 2
-    assert {path.name for path in folder.iterdir()} == {"data", "there"}
+    assert {path.name for path in folder.iterdir()} - {"data"} == {"there"}
 
 
 def test_a_page_is_written_over_the_one_before_with_the_usual_permissions(folder: Path) -> None:
@@ -84,4 +84,4 @@ def test_a_page_is_written_over_the_one_before_with_the_usual_permissions(folder
     mask = os.umask(0)
     os.umask(mask)
     assert (folder / "out.html").stat().st_mode & 0o777 == 0o666 & ~mask
-    assert {path.name for path in folder.iterdir()} == {"data", "out.html"}
+    assert {path.name for path in folder.iterdir()} - {"data"} == {"out.html"}

@@ -74,7 +74,7 @@ class Agent:
 
     def __init__(self, folder: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RECORDING, database_url(server.log_file.parent / "data")],
+            [sys.executable, "-c", RECORDING, database_url(folder / "data")],
             cwd=folder,
             env={"PYTHONPATH": str(CHECKOUT)},
             stdin=subprocess.PIPE,

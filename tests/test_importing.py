@@ -176,6 +176,7 @@ async def test_a_base_dir_that_cant_be_written_is_an_os_error(
     assert await rows(gateway) == 0
 
 
+@pytest.mark.sqlite
 async def test_a_failed_commit_leaves_no_files(
     database: databases.Database, gateway: Gateway, base_dir: Path, recordings: RecordingCRUD
 ) -> None:

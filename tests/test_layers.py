@@ -70,9 +70,10 @@ ALLOWED = {
     "share.media": "wire",
     "share.openapi": "",
     "share.uploads": "storage.archive storage.links storage.models json_split recording_json recording_parts settings",
-    "share.services": "access settings storage.gallery storage.gateway storage.interactions storage.links storage.models"
-    " storage.recordings storage.shares storage.users storage.workspace uploads",
-    "share.export": "storage.interactions storage.models storage.workspace access json_text recording_json services wire",
+    "share.services": "access settings storage.gallery storage.gateway storage.interactions storage.links"
+    " storage.models storage.recordings storage.shares storage.users storage.workspace uploads",
+    "share.export": "storage.interactions storage.models storage.workspace access json_text recording_json services"
+    " wire",
     "share.api": "access body media problems services storage.archive storage.errors storage.models storage.workspace"
     " uploads",
     "share.api_content": "storage.workspace access api export feed media problems services wire_v1",
@@ -82,8 +83,8 @@ ALLOWED = {
     " problems services timeline uploads wire",
     "share.xagent_form": "storage.models storage.users storage.workspace media services",
     "share.xagent_files": "storage.workspace media wire xagent_form",
-    "share.xagent": "body importing services storage.archive storage.errors storage.gallery storage.models storage.users"
-    " uploads wire xagent_files xagent_form",
+    "share.xagent": "body importing services storage.archive storage.errors storage.gallery storage.models"
+    " storage.users uploads wire xagent_files xagent_form",
     "share.static_files": "",
     "share.page": "media static_files",
     "share.summary": "storage.gallery storage.interactions storage.models timeline",
@@ -91,18 +92,18 @@ ALLOWED = {
     "share.glance": "storage.links access services summary",
     "share.pages": "access card_picture glance media openapi page services storage.errors summary",
     "share.embedding": "access card_picture feed glance media problems services storage.errors summary",
-    "share.routing": "access api api_content api_links api_outline api_recordings clock embedding endpoint endpoint_v1"
-    " feed frames metrics pages revocation scrape services settings static_files storage.gateway"
-    " storage.interactions storage.migrations storage.notifications wire_v1 xagent",
-    "share.application": "clock logs metrics page routing settings storage.errors storage.gateway storage.interactions"
-    " storage.users store",
+    "share.routing": "access api api_content api_links api_outline api_recordings clock embedding endpoint"
+    " endpoint_v1 feed frames metrics pages revocation scrape services settings static_files"
+    " storage.gateway storage.interactions storage.migrations storage.notifications wire_v1 xagent",
+    "share.application": "clock logs metrics page routing settings storage.errors storage.gateway"
+    " storage.interactions storage.users store",
     "share.serving": "application logs settings wire",
     "share.render": "logs",
     "share.watch": "client logs render",
     "share.cli_store": "formats importing logs recording_json settings storage.errors storage.gateway"
     " storage.interactions storage.models storage.recordings storage.shares storage.workspace store",
-    "share.cli_live": "access cli_store json_lines recorder serving settings storage.recordings storage.workspace store"
-    " watch",
+    "share.cli_live": "access cli_store json_lines recorder serving settings storage.recordings storage.workspace"
+    " store watch",
     "share.cli_users": "cli_store logs settings storage.users store",
     "share.cli_db": "cli_store settings storage.migrations store",
     "share.bundle": "",

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import sqlite3
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from share.logs import MAX_FAILING, MAX_SHARE_LOG_BYTES, HideQuery, LogFiles, ShareLog, TextFormatter, printable
+from tests.any_database import database_url, execute
 from tests.server import GOLDEN, SERVE, SHORT, UVICORN, Server, run_here, start_server
 
 ROOT = Path(__file__).parent.parent
@@ -408,8 +408,7 @@ def test_as_json_a_connection_is_one_line_at_its_end(shared_folder: Path, progra
 def test_as_json_an_error_of_ours_is_in_the_one_line_of_the_connection(tmp_path: Path) -> None:
     assert run_here("import", GOLDEN / "short.recording.json", folder=tmp_path).returncode == 0
     with start_server(tmp_path, SHARE_LOG_FORMAT="json") as server:
-        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "replay.db")) as database:
-            database.execute("DROP TABLE raw")
+        execute(database_url(tmp_path / "data"), "DROP TABLE raw")
         frames = asyncio.run(watch(server, f"/ws/share/{SHORT}", "replay.v1"))
         (line,) = connections(server, 1)
     assert list(line)[4:] == [*MEMBERS, "traceback"]

@@ -328,7 +328,7 @@ def test_a_command_leaves_no_figures_behind(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "share", "list"],
         cwd=tmp_path,
-        env=environment(PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "figures"), PYTHONPATH=str(CHECKOUT)),
+        env=environment(tmp_path, PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "figures"), PYTHONPATH=str(CHECKOUT)),
         capture_output=True,
         timeout=PATIENCE_SECONDS,
     )

@@ -16,10 +16,10 @@ from starlette.routing import Mount
 from share import AccessPolicy, static_files
 from share.access import LINK_ENDED, NOT_FOUND, RUNNING, VIEWER_COOKIE
 from share.clock import LoopClock
-from share.pages import DATABASE_DOWN, NOT_LISTED
+from share.pages import NOT_LISTED
 from share.routing import build_routes
 from share.static_files import FOLDER, modules, version
-from storage.errors import DatabaseError
+from storage.errors import DatabaseUnavailable
 from storage.gateway import Gateway
 from storage.links import LinkCRUD
 from tests.asgi import Server, row
@@ -354,11 +354,11 @@ async def test_without_a_database_there_is_a_page_that_says_so(
     token = await make_link(server)
 
     async def fail(self: Gateway, work: object) -> None:
-        raise DatabaseError("it is down")
+        raise DatabaseUnavailable("it is down")
 
     monkeypatch.setattr(Gateway, "run", fail)
     for path in ("/r/run", f"/s/{token}", "/embed/run"):
-        assert_refused(await browser.get(path), 503, DATABASE_DOWN)
+        assert_refused(await browser.get(path), 503, "The database doesn't answer, please try again later.")
     assert (await browser.get("/r/run/card.svg")).status_code == 503
     assert (await browser.get("/")).status_code == 200
 

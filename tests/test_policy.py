@@ -361,7 +361,7 @@ async def test_xagents_routes_and_users_arent_there(app: App, tmp_path: Path) ->
     made = (await app.upload(document()))["id"]
     async with open_database(database_url(tmp_path)) as database:
         await database.execute(
-            "INSERT INTO users (user_id, email, token, available) VALUES ('ann', 'ann', 'her token', 1)"
+            "INSERT INTO users (user_id, email, token, available) VALUES ('ann', 'ann', 'her token', TRUE)"
         )
     query = {"user_id": "ann", "token": "her token"}
     bearer = {"authorization": "Bearer her token"}

@@ -21,7 +21,7 @@ from share import Recorder, XAgentServerEnv, create_app
 from share.client import ReplayClient, ReplayError
 from share.recorder import Run
 from storage import schema
-from storage.database import open_database
+from storage.database import fitting, open_database
 from storage.errors import DatabaseError
 from storage.gateway import Gateway
 from storage.recordings import RecordingCRUD, RunEnded
@@ -44,7 +44,10 @@ async def stored_rows(database: databases.Database) -> list[dict[str, Any]]:
 
 
 async def stored_runs(database: databases.Database) -> list[dict[str, Any]]:
-    return [dict(record._mapping) for record in await database.fetch_all(select(schema.interactions))]
+    return [
+        dict(record._mapping)
+        for record in await database.fetch_all(select(schema.interactions).order_by(schema.interactions.c.id))
+    ]
 
 
 async def statuses(database: databases.Database) -> list[str]:
@@ -156,7 +159,7 @@ async def test_an_error_marks_the_run_as_failed_and_goes_on(
     _, last = await stored_rows(database)
     assert (last["status"], json.loads(last["data"])) == ("failed", message)
     (stored,) = await stored_runs(database)
-    assert (stored["status"], stored["message"]) == ("failed", message)
+    assert (stored["status"], stored["message"]) == ("failed", fitting(database, message))
 
 
 async def test_an_error_whose_message_no_database_takes_marks_the_run_as_failed_and_goes_on_too(

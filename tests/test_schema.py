@@ -100,12 +100,14 @@ def test_the_tables_are_xagents() -> None:
 
 
 @names
+@pytest.mark.sqlite
 def test_a_table_has_xagents_columns_in_xagents_order(table: str, connection: sqlite3.Connection) -> None:
     columns = [column["name"] for column in connection.execute(f"PRAGMA table_info({table})")]
     assert columns == [column.name for column in GOLDEN[table].columns]
 
 
 @each_column
+@pytest.mark.sqlite
 def test_a_column_is_xagents_in_sqlite(table: str, column: Column, connection: sqlite3.Connection) -> None:
     found = {found["name"]: found for found in connection.execute(f"PRAGMA table_info({table})")}[column.name]
     expected = {"int": "INTEGER", "json": "TEXT", "text": "TEXT", "tinyint(1)": "NUMERIC"}
@@ -143,6 +145,7 @@ def test_a_table_can_be_written_in_the_other_dialects(table: str, dialect: objec
 
 
 @names
+@pytest.mark.sqlite
 def test_a_table_has_xagents_indexes(table: str, connection: sqlite3.Connection) -> None:
     found = indexes(connection, table)
     for name, column in GOLDEN[table].unique:
@@ -151,6 +154,7 @@ def test_a_table_has_xagents_indexes(table: str, connection: sqlite3.Connection)
         assert any(columns[0] == column for _, columns in found.values())
 
 
+@pytest.mark.sqlite
 def test_what_is_looked_up_by_has_an_index(connection: sqlite3.Connection) -> None:
     first = {
         table: {columns[0] for _, columns in indexes(connection, table).values()}
@@ -162,6 +166,7 @@ def test_what_is_looked_up_by_has_an_index(connection: sqlite3.Connection) -> No
     assert "user_id" in first["users"]
 
 
+@pytest.mark.sqlite
 def test_the_defaults_are_what_an_insert_without_them_gets(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO raw (node_id, interaction_id) VALUES ('n', 'i')")
     row = connection.execute("SELECT * FROM raw").fetchone()
@@ -170,6 +175,7 @@ def test_the_defaults_are_what_an_insert_without_them_gets(connection: sqlite3.C
     assert {name: value for name, value in dict(row).items() if value is not None} == expected | dict.fromkeys(flags, 0)
 
 
+@pytest.mark.sqlite
 def test_text_that_looks_like_a_number_stays_text(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO raw (node_id, interaction_id, data) VALUES ('n', 'i', '1.0')")
     assert connection.execute("SELECT data FROM raw").fetchone()["data"] == "1.0"
@@ -184,6 +190,7 @@ async def test_the_tables_made_are_told(tmp_path: Path) -> None:
         assert sorted(await create_tables(Gateway(database))) == sorted(metadata.tables)
 
 
+@pytest.mark.sqlite
 async def test_a_table_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as old:
@@ -199,6 +206,7 @@ async def test_a_table_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
         assert old.execute("SELECT node_id, mine FROM raw").fetchall() == [("n", "kept")]
 
 
+@pytest.mark.sqlite
 async def test_either_all_that_is_missing_is_made_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "host.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as host:

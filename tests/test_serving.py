@@ -50,6 +50,7 @@ def import_golden(folder: Path) -> None:
 
 
 @BOTH
+@pytest.mark.sqlite
 async def test_with_nothing_set_it_makes_its_database_in_data_and_says_where_things_are(
     tmp_path: Path, program: tuple[str, ...]
 ) -> None:
@@ -112,6 +113,7 @@ def test_where_a_title_has_line_breaks_the_log_has_none(tmp_path: Path) -> None:
 
 
 @BOTH
+@pytest.mark.sqlite
 def test_a_file_named_env_is_read_and_the_environment_comes_first(tmp_path: Path, program: tuple[str, ...]) -> None:
     (tmp_path / ".env").write_text('# settings\nSHARE_BASE_DIR="else where"\nSHARE_LOG_LEVEL=DEBUG\n')
     with start_server(tmp_path, program, SHARE_LOG_LEVEL="INFO") as server:

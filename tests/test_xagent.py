@@ -378,7 +378,7 @@ def test_a_token_is_checked(client: httpx.Client, alice: Author, disabled: Autho
 
 def test_a_token_that_xagent_gave_to_several_users_is_somebodys(client: httpx.Client, folder: Path) -> None:
     for user_id in ("guest", "guest2"):
-        statement = "INSERT INTO users (user_id, email, name, token, available) VALUES (?, ?, ?, 'xagent', 1)"
+        statement = "INSERT INTO users (user_id, email, name, token, available) VALUES (?, ?, ?, 'xagent', TRUE)"
         execute(folder, statement, user_id, user_id.title(), user_id)
     assert data_of(client.post("/user/check", data={"token": "xagent"})) is True
     assert data_of(client.post("/user/login", data={"email": "Guest", "token": "xagent"}))["user_id"] == "guest"
@@ -399,10 +399,10 @@ def gallery(client: httpx.Client, folder: Path, alice: Author, bob: Author) -> d
         "taken back": uploaded(client, alice),
     }
     for what in ids.keys() - {"unlisted"}:
-        execute(folder, "UPDATE shared_interactions SET is_audit = 1 WHERE interaction_id = ?", ids[what])
+        execute(folder, "UPDATE shared_interactions SET is_audit = TRUE WHERE interaction_id = ?", ids[what])
     execute(folder, "UPDATE shared_interactions SET star = 7 WHERE interaction_id = ?", ids["starred"])
-    execute(folder, "UPDATE interactions SET is_deleted = 1 WHERE interaction_id = ?", ids["deleted"])
-    execute(folder, "UPDATE shared_interactions SET is_deleted = 1 WHERE interaction_id = ?", ids["taken back"])
+    execute(folder, "UPDATE interactions SET is_deleted = TRUE WHERE interaction_id = ?", ids["deleted"])
+    execute(folder, "UPDATE shared_interactions SET is_deleted = TRUE WHERE interaction_id = ?", ids["taken back"])
     return ids
 
 
@@ -499,7 +499,7 @@ def test_a_user_lists_his_own_finished_ones(client: httpx.Client, folder: Path, 
     second = kept_private(folder, carol, create_time="2023-11-02 10:00:00", status="finished")
     kept_private(folder, carol, status="running")
     gone = uploaded(client, carol)
-    execute(folder, "UPDATE interactions SET is_deleted = 1 WHERE interaction_id = ?", gone)
+    execute(folder, "UPDATE interactions SET is_deleted = TRUE WHERE interaction_id = ?", gone)
     client.post("/conv/init_conv_env", data=carol.fields)
     fields = carol.fields | {"page_size": "10", "page_num": "1"}
     data = data_of(client.post(f"{prefix}/conv/getUserInteractions", data=fields))
@@ -596,11 +596,11 @@ async def test_ones_own_finished_interaction_is_shared_here(
 
 def test_what_is_shared_again_stays_in_the_gallery(client: httpx.Client, folder: Path, alice: Author) -> None:
     interaction_id = uploaded(client, alice)
-    execute(folder, "UPDATE shared_interactions SET is_audit = 1, star = 3 WHERE interaction_id = ?", interaction_id)
+    execute(folder, "UPDATE shared_interactions SET is_audit = TRUE, star = 3 WHERE interaction_id = ?", interaction_id)
     client.post("/conv/shareInteraction", data=alice.fields | {"interaction_id": interaction_id})
     query = "SELECT user_name, is_audit, star FROM shared_interactions WHERE interaction_id = ?"
     assert execute(folder, query, interaction_id) == [("the author", 1, 3)]
-    execute(folder, "UPDATE shared_interactions SET is_audit = 0 WHERE interaction_id = ?", interaction_id)
+    execute(folder, "UPDATE shared_interactions SET is_audit = FALSE WHERE interaction_id = ?", interaction_id)
 
 
 async def test_what_isnt_finished_is_not_shared(
@@ -622,7 +622,7 @@ def test_who_isnt_the_owner_changes_nothing_and_learns_nothing(
     client: httpx.Client, folder: Path, alice: Author, bob: Author, prefix: str, path: str
 ) -> None:
     private, deleted = kept_private(folder, alice), kept_private(folder, bob)
-    execute(folder, "UPDATE interactions SET is_deleted = 1 WHERE interaction_id = ?", deleted)
+    execute(folder, "UPDATE interactions SET is_deleted = TRUE WHERE interaction_id = ?", deleted)
     before = count(folder, private)
     for interaction_id in (private, deleted, "unknown", "", "../etc", "%", "x" * 500, "a\nb"):
         fields = bob.fields | {"interaction_id": interaction_id, "description": "mine"}
@@ -998,7 +998,7 @@ def test_files_of_what_isnt_shared_are_their_owners(
     client: httpx.Client, folder: Path, alice: Author, bob: Author
 ) -> None:
     interaction_id = uploaded(client, alice, {"a.txt": b"a"})
-    execute(folder, "UPDATE shared_interactions SET is_deleted = 1 WHERE interaction_id = ?", interaction_id)
+    execute(folder, "UPDATE shared_interactions SET is_deleted = TRUE WHERE interaction_id = ?", interaction_id)
     assert data_of(get_file(client, alice, interaction_id, "a.txt")) == "a"
     unknown = envelope(get_file(client, bob, "unknown", "a.txt"))
     assert envelope(get_file(client, bob, interaction_id, "a.txt")) == unknown
@@ -1093,7 +1093,8 @@ def test_a_form_is_utf_8_whatever_it_says(client: httpx.Client, folder: Path, ch
     # Some of Python's encodings take minutes for a megabyte, and some make lone surrogates. This token is another one
     # in each of them.
     token = r"\x41+AEE-é-"
-    statement = "INSERT OR IGNORE INTO users (user_id, email, token, available) VALUES ('spelt', 'spelt', ?, 1)"
+    statement = "INSERT INTO users (user_id, email, token, available) VALUES ('spelt', 'spelt', ?, TRUE)"
+    execute(folder, "DELETE FROM users WHERE user_id = 'spelt'")
     execute(folder, statement, token)
     part = b'--x\r\nContent-Disposition: form-data; name="token"\r\n\r\n%s\r\n--x--\r\n'
     headers = {"content-type": f"{BOUNDARY}; charset={charset}".encode("latin-1")}
