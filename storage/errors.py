@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterator
 
 
 class DatabaseError(Exception):
@@ -42,6 +41,8 @@ class DatabaseBusy(DatabaseError):
     """Two transactions were in each other's way, and this one was taken back: it can be done again."""
 
 
+MAX_WORDS = 300
+
 # The file is locked, or can't be opened or read; it may have been put in the place of the right one.
 _SQLITE_AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
 _SQLITE_AWAY |= {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
@@ -78,12 +79,10 @@ def translate(error: Exception) -> DatabaseError | None:
 
 
 def _kind(error: Exception, kind: type[DatabaseError]) -> DatabaseError:
-    return kind(" ".join(_words(error)) or type(error).__name__)
-
-
-def _words(error: Exception) -> Iterator[str]:
-    for part in error.args:
-        yield " ".join(str(part).split())
+    # Some have the whole statement among their arguments.
+    parts = [error] if isinstance(error, UnicodeEncodeError) or not error.args else error.args
+    words = " ".join(" ".join(str(part).split()) for part in parts)
+    return kind(words[:MAX_WORDS] or type(error).__name__)
 
 
 def _sqlite_kind(error: sqlite3.Error) -> type[DatabaseError]:

@@ -91,9 +91,15 @@ class Databases:
         for statement in _DROP[self.kind == "postgresql"]:
             self._main(statement.format(name=name))
 
-    def _main(self, statement: str) -> None:
-        if self._connection is None:
+    def connect(self) -> None:
+        """Open the connection by which databases are made and removed, where that isn't so yet."""
+        if self._connection is None and self.kind != "sqlite":
             self._connection = Connection(f"{HOSTS[self.kind]}/test")
+            self._connection("SELECT 1")
+
+    def _main(self, statement: str) -> None:
+        self.connect()
+        assert self._connection is not None
         self._connection(statement)
 
 

@@ -66,6 +66,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(autouse=True)
 def databases_are_removed(request: pytest.FixtureRequest) -> Iterator[None]:
+    test_databases.connect()  # its thread is no test's
     folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     yield
     if folder is not None:

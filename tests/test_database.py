@@ -494,6 +494,7 @@ async def test_an_error_that_nobody_waits_for_is_no_unseen_error(
 
 async def test_no_more_than_the_limit_run_at_once(database: databases.Database) -> None:
     gateway = Gateway(database, limit=3)
+    assert await all_connections_are_free(gateway, 3)  # and are open, where there is a pool
     running, most = 0, 0
 
     async def work(connection: Connection) -> None:

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from share.logs import MAX_FAILING, MAX_SHARE_LOG_BYTES, HideQuery, LogFiles, ShareLog, TextFormatter, printable
-from tests.any_database import database_url, execute
+from tests.any_database import NO_TABLE, database_url, execute
 from tests.server import GOLDEN, SERVE, SHORT, UVICORN, Server, run_here, start_server
 
 ROOT = Path(__file__).parent.parent
@@ -413,7 +413,7 @@ def test_as_json_an_error_of_ours_is_in_the_one_line_of_the_connection(tmp_path:
         (line,) = connections(server, 1)
     assert list(line)[4:] == [*MEMBERS, "traceback"]
     assert (line["level"], line["code"]) == ("ERROR", 1011)
-    assert "no such table: raw" in line["error"] and "Traceback" in line["traceback"]
+    assert NO_TABLE.search(line["error"]) and "Traceback" in line["traceback"]
     assert (frames[-1]["code"], frames[-1]["connection"]) == ("internal", line["connection"])
 
 

@@ -580,6 +580,8 @@ def test_a_database_that_breaks_in_the_middle_is_an_error_in_one_line(tmp_path: 
     assert NO_TABLE.search(errors)
 
 
+@pytest.mark.sqlite
+@pytest.mark.postgresql  # aiomysql wants to know him, too
 def test_a_user_whom_the_system_does_not_know_is_no_traceback(tmp_path: Path) -> None:
     # As in a container that runs under a number: no entry in the list of users, and nothing in the environment.
     unknown = "import sys; sys.modules['pwd'] = None; from share import cli; cli.main(['record'])"
