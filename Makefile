@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
+PYTEST = .venv/bin/python -m pytest --numprocesses 3 --dist worksteal
 TSC = tests/node/node_modules/.bin/tsc
 REQUIREMENTS = .venv/bin/python setup.cfg pyproject.toml .ci/constraints.txt
 
@@ -8,7 +9,7 @@ REQUIREMENTS = .venv/bin/python setup.cfg pyproject.toml .ci/constraints.txt
 
 help:
 	@echo 'make run     import the demo recording and serve it'
-	@echo 'make test    run the tests, three at a time, and report their coverage'
+	@echo 'make test    run the tests, three at a time, on SQLite and on what else runs here: PostgreSQL, MariaDB'
 	@echo 'make lint    check the code: ruff, mypy and tsc'
 	@echo 'make format  lay the code out anew'
 	@echo 'make clean   remove what make has made; ./data stays'
@@ -18,7 +19,11 @@ run: .venv/package
 	exec .venv/bin/replay-share serve
 
 test: .venv/test tests/node/node_modules
-	.venv/bin/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
+	@for database in postgresql mysql; do \
+	if .venv/bin/python -m tests.any_database $$database; then \
+	echo "The tests on $$database:"; $(PYTEST) -m 'not once' --database $$database || exit 1; \
+	else echo "The tests were not run on $$database"; test -z "$$REPLAY_SHARE_CI" || exit 1; fi; done
 
 lint: .venv/dev tests/node/node_modules
 	.venv/bin/ruff check

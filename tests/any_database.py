@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import os
 import re
 import sqlite3
-from collections.abc import Coroutine, Iterator
+import sys
+import uuid
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,31 +16,31 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 KINDS = ("sqlite", "postgresql", "mysql", "mysql+asyncmy")
-HOSTS = {
-    "postgresql": "postgresql://postgres@127.0.0.1:5432",
-    "mysql": "mysql://root@127.0.0.1:3306",
-    "mysql+asyncmy": "mysql+asyncmy://root@127.0.0.1:3306",
-}
+_POSTGRES = os.environ.get("TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres")
+_MYSQL = os.environ.get("TEST_MYSQL_URL", "mysql://root@127.0.0.1:3306/mysql")
+SERVERS = {"postgresql": _POSTGRES, "mysql": _MYSQL, "mysql+asyncmy": _MYSQL.replace("mysql:", "mysql+asyncmy:", 1)}
+"""Where somebody is who may make databases and users."""
+
 PATIENCE_SECONDS = 60
 
-# To make a database takes Postgres half a second: there it is a schema, and a user of the same name who finds it.
+# To make a database takes Postgres half a second: each test has a schema there, and a user of its name who finds it.
 # The character set is not the one that we need: what is stored must not depend on the server's settings.
-_MAKE = (
-    ("CREATE DATABASE {name} CHARACTER SET latin1",),
-    (
-        "CREATE ROLE {name} LOGIN",
+_MAKE = {
+    "mysql": ("CREATE DATABASE {name} CHARACTER SET latin1",),
+    "postgresql": (
+        "CREATE ROLE {name} LOGIN PASSWORD '{name}'",
         "ALTER ROLE {name} SET synchronous_commit = off",
         "CREATE SCHEMA AUTHORIZATION {name}",
     ),
-)
-_DROP = (
-    ("DROP DATABASE IF EXISTS {name}",),
-    (
+}
+_DROP = {
+    "mysql": ("DROP DATABASE {name}",),
+    "postgresql": (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'",
-        "DROP SCHEMA IF EXISTS {name} CASCADE",
-        "DROP ROLE IF EXISTS {name}",
+        "DROP SCHEMA {name} CASCADE",
+        "DROP ROLE {name}",
     ),
-)
+}
 
 NO_TABLE = re.compile("no such table|does not exist|doesn't exist")
 
@@ -46,12 +48,18 @@ Rows = list[tuple[Any, ...]]
 
 
 class Databases:
-    """Makes a database of its own for each base dir, and removes it."""
+    """Makes a database of its own for each base dir, and removes it. Each run of the tests has names of its own."""
 
     def __init__(self) -> None:
         self.kind = "sqlite"
+        self._run = f"test_{uuid.uuid4().hex[:10]}"
         self._made: dict[Path, str] = {}
-        self._connection: Connection | None = None
+        self._server: Connection | None = None
+
+    @property
+    def dialect(self) -> str:
+        """The kind, whatever the driver."""
+        return self.kind.partition("+")[0]
 
     def url(self, base_dir: Path) -> str:
         """The database of a server whose files lie in `base_dir`: the same each time."""
@@ -59,14 +67,13 @@ class Databases:
             return f"sqlite:///{quote(str(base_dir / 'replay.db'))}"
         place = base_dir.resolve()
         if place not in self._made:
-            self._made[place] = name = f"test_{hashlib.sha256(str(place).encode()).hexdigest()[:24]}"
-            self._drop(name)
-            for statement in _MAKE[self.kind == "postgresql"]:
-                self._main(statement.format(name=name))
-        name = self._made[place]
-        if self.kind == "postgresql":
-            return f"{HOSTS[self.kind].replace('postgres@', f'{name}@')}/test"
-        return f"{HOSTS[self.kind]}/{name}"
+            self._made[place] = name = f"{self._run}_{len(self._made)}_{uuid.uuid4().hex[:6]}"
+            self._do(_MAKE[self.dialect], name)
+        server, name = urlsplit(SERVERS[self.kind]), self._made[place]
+        if self.dialect == "mysql":
+            return server._replace(path=f"/{name}").geturl()
+        place_of_server = server.netloc.rpartition("@")[2]
+        return server._replace(netloc=f"{name}:{name}@{place_of_server}", path=f"/{self._run}").geturl()
 
     def variables(self, folder: Path, variables: dict[str, str]) -> dict[str, str]:
         """What must be set so that a program that runs in `folder` uses it, unless `variables` name one."""
@@ -75,32 +82,36 @@ class Databases:
         base_dir = folder / variables.get("SHARE_BASE_DIR", "data")
         return {"SHARE_DATABASE_URL": self.url(base_dir), "SHARE_CREATE_TABLES": "1"}
 
+    def connect(self) -> None:
+        """Open the connection by which databases are made and removed, where that isn't so yet."""
+        if self._server is not None or self.kind == "sqlite":
+            return
+        address = SERVERS[self.kind]
+        if self.dialect == "postgresql":
+            execute(address, f"CREATE DATABASE {self._run} ENCODING 'UTF8' TEMPLATE template0")
+            address = urlsplit(address)._replace(path=f"/{self._run}").geturl()
+        self._server = Connection(address)
+        self._server("SELECT 1")
+
     def remove(self, folder: Path) -> None:
         """Remove the databases of all base dirs in `folder`."""
         for place in [place for place in self._made if place.is_relative_to(folder.resolve())]:
-            self._drop(self._made.pop(place))
+            self._do(_DROP[self.dialect], self._made.pop(place))
 
     def close(self) -> None:
         """Remove all of them."""
         self.remove(Path("/"))
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            if self.dialect == "postgresql":
+                execute(SERVERS[self.kind], f"DROP DATABASE {self._run} WITH (FORCE)")
 
-    def _drop(self, name: str) -> None:
-        for statement in _DROP[self.kind == "postgresql"]:
-            self._main(statement.format(name=name))
-
-    def connect(self) -> None:
-        """Open the connection by which databases are made and removed, where that isn't so yet."""
-        if self._connection is None and self.kind != "sqlite":
-            self._connection = Connection(f"{HOSTS[self.kind]}/test")
-            self._connection("SELECT 1")
-
-    def _main(self, statement: str) -> None:
+    def _do(self, statements: Sequence[str], name: str) -> None:
         self.connect()
-        assert self._connection is not None
-        self._connection(statement)
+        assert self._server is not None
+        for statement in statements:
+            self._server(statement.format(name=name))
 
 
 databases = Databases()
@@ -205,3 +216,17 @@ def connection(url: str) -> Iterator[Connection]:
     """A connection past the code, for what only others do."""
     with closing(Connection(url)) as opened:
         yield opened
+
+
+def answers(kind: str) -> bool:
+    """Whether a server of this kind can be reached."""
+    try:
+        execute(SERVERS[kind], "SELECT 1")
+    except Exception as error:
+        sys.stderr.write(f"{kind} can't be reached at {SERVERS[kind]}: {error}\n")
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(not answers(sys.argv[1]))

@@ -14,15 +14,19 @@ from storage.interactions import InteractionCRUD
 from storage.migrations import create_tables
 from storage.recordings import RecordingCRUD
 from storage.shares import ShareCRUD
-from tests.any_database import KINDS, database_url
+from tests.any_database import KINDS, answers, database_url
 from tests.any_database import databases as test_databases
 from tests.browser import chromium, pages, require_chromium, shared_server
 
 __all__ = ["chromium", "pages", "shared_server"]  # fixtures
 
 # What these test has nothing to do with a database.
-WITHOUT_DATABASE = "archive bundle channel content formats frames json_split json_text layers outline protocol_doc "
-WITHOUT_DATABASE += "render timeline wire wire_v1 workspace"
+WITHOUT_DATABASE = "archive bundle channel content deploy formats frames json_split json_text layers outline "
+WITHOUT_DATABASE += "protocol_doc render timeline wire wire_v1 workspace"
+# To these it makes no difference what the database is: `make test` runs them on SQLite alone.
+ONCE = "balancer browser browser_connection browser_content browser_gallery browser_player client embed embedding "
+ONCE += "export_command fuzz_v1 leaks logs metrics openapi pages policy record_command serving settings sockets "
+ONCE += "stops watch"
 
 # A busy machine is no error.
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,9 +49,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     test_databases.kind = config.getoption("--database")
+    if test_databases.kind != "sqlite" and not answers(test_databases.kind):
+        pytest.exit(f"{test_databases.kind} can't be reached", 1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem[5:] in ONCE.split():
+            item.add_marker("once")
     left_out = {item for item in items if not _is_about(item, test_databases.kind)}
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
@@ -56,7 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_about(item: pytest.Item, kind: str) -> bool:
     about = [name for name in ("sqlite", "postgresql", "mysql") if item.get_closest_marker(name)]
     if about:
-        return kind.partition("+")[0] in about
+        return test_databases.dialect in about
     return kind == "sqlite" or item.path.stem[5:] not in WITHOUT_DATABASE.split()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.any_database import PATIENCE_SECONDS, databases, execute
+from tests.tools import do_without, require
 
 POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("/usr/bin"))
 
@@ -132,6 +133,8 @@ class OwnPostgres(OwnServer):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "postgres", "postgresql://postgres@127.0.0.1", "postgres")
         self.data = folder / "data"
+        if not (POSTGRES / "initdb").exists():
+            do_without("no PostgreSQL server is installed")
         self.run(POSTGRES / "initdb", "--no-sync", "--auth=trust", "--username=postgres", "-D", self.data)
 
     def start(self) -> None:
@@ -143,6 +146,7 @@ class OwnMariaDB(OwnServer):
     def __init__(self, folder: Path, scheme: str) -> None:
         super().__init__(folder, "mysql", f"{scheme}://own:own@127.0.0.1", "test")
         self.data = folder / "data"
+        require("mariadbd", "mariadb-server")
         self.run("mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--skip-test-db")
         user = "CREATE OR REPLACE USER own@'%' IDENTIFIED BY 'own';\nGRANT ALL ON *.* TO own@'%' WITH GRANT OPTION;\n"
         (self.folder / "first.sql").write_text(f"CREATE DATABASE IF NOT EXISTS test;\n{user}")
@@ -179,7 +183,7 @@ def _started(folder: Path) -> Iterator[OwnDatabase]:
     own: OwnDatabase
     if databases.kind == "sqlite":
         own = SQLiteFile(folder)
-    elif databases.kind == "postgresql":
+    elif databases.dialect == "postgresql":
         own = OwnPostgres(folder)
     else:
         own = OwnMariaDB(folder, databases.kind)

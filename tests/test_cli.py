@@ -344,6 +344,7 @@ def test_a_file_name_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None
 
 def test_a_disk_that_takes_no_files_is_one_line_and_nothing_is_half_written(tmp_path: Path) -> None:
     run_here("list", folder=tmp_path)
+    (tmp_path / "data").mkdir(exist_ok=True)
     (tmp_path / "data" / "localstorage").write_text("in the way")
     workspace = {"notes.txt": base64.b64encode(b"hello").decode()}
     file = write_recording(tmp_path / "run.json", make_recording("files", 3, "", workspace))

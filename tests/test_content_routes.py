@@ -119,6 +119,7 @@ async def test_what_is_no_offset_is_not_found(server: Server, offset: str) -> No
     assert await get_raw(server, f"{RUN}/rows/{offset}/data") == 404
 
 
+@pytest.mark.sqlite
 async def test_data_that_is_no_text_comes_too(server: Server) -> None:
     await server.gateway.execute("UPDATE raw SET data = CAST(x'22ff22' AS TEXT) WHERE step = 0")
     assert (await get(server, f"{RUN}/rows/1/data")).status_code == 200

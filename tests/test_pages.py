@@ -229,6 +229,7 @@ async def test_a_title_is_one_line_of_what_can_be_shown(
     assert Page((await browser.get("/r/run")).text).texts["title"] == title
 
 
+@pytest.mark.sqlite
 async def test_text_that_is_no_utf8_spoils_no_page(server: Server, browser: httpx.AsyncClient) -> None:
     await server.gateway.execute(
         "UPDATE interactions SET description = CAST(x'ff41ff00' AS TEXT), agent = CAST(x'780079' AS TEXT)"

@@ -200,6 +200,7 @@ async def test_a_row_that_is_nested_deeper_than_orjson_can_write_is_sent(reader:
     assert text.count("[") == depth + 1
 
 
+@pytest.mark.sqlite
 async def test_bytes_that_are_no_utf8_spoil_one_row_and_not_its_page(server: Server, reader: RecordingReader) -> None:
     await server.record(*rows(3))
     await server.gateway.execute("UPDATE raw SET data = CAST(X'22FFFE22' AS TEXT) WHERE node_id = 'node-1'")
@@ -209,6 +210,7 @@ async def test_bytes_that_are_no_utf8_spoil_one_row_and_not_its_page(server: Ser
     assert [frame["node_id"] for frame in frames] == ["node-0", "node-1", "node-2"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("column", ["status", "current", "node_id"])
 async def test_bytes_that_are_no_utf8_in_another_column_spoil_at_most_this_row(
     server: Server, reader: RecordingReader, column: str
