@@ -140,6 +140,12 @@ def fitting(database: databases.Database, text: str) -> str:
     return text
 
 
+def can_listen(database: databases.Database) -> bool:
+    """Whether it tells what is written, and its pool has a connection to spare for that."""
+    size = database.url.options.get("max_size", database.options.get("max_size", 10))
+    return is_postgres(database) and int(size) > 1
+
+
 async def table_names(connection: Connection) -> set[str]:
     """The names of the tables in the database (on Postgres: in the current schema)."""
     query = (

@@ -10,7 +10,7 @@ from typing import Any
 
 from databases.core import Connection
 
-from .database import is_postgres
+from .database import can_listen, is_postgres
 from .gateway import Gateway
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Notifications:
         """An event that is set whenever the run was written to, while the block runs."""
         written = asyncio.Event()
         self._wanted.setdefault(interaction_id, set()).add(written)
-        if self._listener is None and self._gateway is not None and is_postgres(self._gateway.database):
+        if self._listener is None and self._gateway is not None and can_listen(self._gateway.database):
             self._listener = asyncio.create_task(self._run(self._gateway), name="notifications")
         try:
             yield written

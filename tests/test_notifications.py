@@ -9,6 +9,7 @@ from pathlib import Path
 
 import databases
 import pytest
+from sqlalchemy import text
 
 import share.feed
 from share import Recorder, ReplayClient, XAgentServerEnv, create_app
@@ -91,3 +92,12 @@ async def test_a_listener_whose_connection_is_lost_comes_back(database: database
         await asyncio.wait_for(written.wait(), PATIENCE_SECONDS)
         assert not other.is_set()
     await until(lambda: notifications._listener is None)
+
+
+async def test_a_pool_of_one_connection_keeps_it_for_the_queries(tmp_path: Path) -> None:
+    async with open_database(f"{database_url(tmp_path)}?max_size=1") as database:
+        gateway = Gateway(database)
+        with Notifications(gateway).of("run"):
+            await asyncio.sleep(0.1)
+            assert await asyncio.wait_for(gateway.fetch_one(text("SELECT 1")), PATIENCE_SECONDS)
+        await gateway.drain()

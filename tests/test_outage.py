@@ -207,3 +207,13 @@ def test_a_command_says_in_one_line_that_the_database_is_away(tmp_path: Path, ow
     assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1
     assert ":own@" not in done.stderr
+
+
+async def test_many_more_viewers_than_connections_all_see_everything(tmp_path: Path, own: OwnDatabase) -> None:
+    put_in(tmp_path, own)
+    small = variables(own) | ({"SHARE_DATABASE_URL": f"{own.url}?max_size=2"} if isinstance(own, OwnServer) else {})
+    with start_server(tmp_path, **small) as server:
+        all_are_in = asyncio.Barrier(100)
+        viewers = [watch(server, all_are_in) for _ in range(100)]
+        assert await asyncio.gather(*viewers) == [list(range(1, ROWS + 1))] * 100
+        assert await ready(server) == 200
