@@ -12,13 +12,11 @@ class DatabaseError(Exception):
     `advice` is for strangers: it tells nothing of the database.
     """
 
-    advice = "the database refused this; the server's log says why"
+    advice = "the database doesn't answer, please try again later"
 
 
 class DatabaseUnavailable(DatabaseError):
     """It doesn't answer for now: what was asked may well succeed later."""
-
-    advice = "the database doesn't answer, please try again later"
 
 
 class TableMissing(DatabaseError):
@@ -43,9 +41,8 @@ class DatabaseBusy(DatabaseError):
 
 MAX_WORDS = 300
 
-# The file is locked, or can't be opened or read; it may have been put in the place of the right one.
+# The file is locked, or can't be opened or read for now.
 _SQLITE_AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
-_SQLITE_AWAY |= {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 # Classes of SQLSTATE: connections; an operator's stop, and the start that follows; too many connections.
 _POSTGRES_AWAY = ("08", "57P", "53300")
 _POSTGRES_MISSING = ("42P01", "42501")
