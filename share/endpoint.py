@@ -12,7 +12,7 @@ from starlette.endpoints import WebSocketEndpoint
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseBusy, DatabaseUnavailable
 from storage.interactions import InteractionCRUD
 from storage.links import is_token
 from storage.models import Row
@@ -110,10 +110,13 @@ class ReplayServer(WebSocketEndpoint):
             self.log.info(f"refused: {refusal.message}")
             self.visit.refused = refusal.message
             code, farewell = self.refusal(refusal)
-        except* DatabaseUnavailable as errors:
+        except* (DatabaseUnavailable, DatabaseBusy) as errors:
             self.visit.error = printable(str(errors.exceptions[0]), 500)
             self.log.info(f"closed: {self.visit.error}")
-            code, farewell = self.refusal(XAgentWebSocketConnectError(DATABASE_AWAY, TRY_AGAIN, TRY_AGAIN))
+            if hasattr(self, "admission"):
+                code, farewell = TRY_AGAIN, self.error_frame("try_again", DATABASE_AWAY, temporary=True)
+            else:
+                code, farewell = self.refusal(XAgentWebSocketConnectError(DATABASE_AWAY, TRY_AGAIN, TRY_AGAIN))
         except* ConnectionEnd as ends:
             end = ends.exceptions[0]
             assert isinstance(end, ConnectionEnd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from functools import cache
 from typing import TypeVar
@@ -72,12 +73,12 @@ def metrics() -> Metrics | None:
 class MeasuredGateway(Gateway):
     """A gateway whose calls are timed, as long as somebody waits for them."""
 
-    async def run(self, work: Work[T]) -> T:
+    async def call(self, work: Work[T], seconds: float, *slots: asyncio.Semaphore) -> T:
         measured = metrics()
         if measured is None:
-            return await super().run(work)
+            return await super().call(work, seconds, *slots)
         start = time.perf_counter()
         try:
-            return await super().run(work)
+            return await super().call(work, seconds, *slots)
         finally:
             measured.database.observe(time.perf_counter() - start)

@@ -7,9 +7,10 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from storage import migrations
-from storage.gateway import Gateway, PatientReader
+from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
 from storage.notifications import Notifications
+from storage.patience import PatientReader
 
 from .access import Access, AccessPolicy
 from .api import unknown_route

@@ -9,8 +9,9 @@ import databases
 
 from storage.database import is_sqlite, open_database
 from storage.errors import DatabaseError
-from storage.gateway import Gateway, connected
+from storage.gateway import Gateway
 from storage.migrations import check_tables, create_tables
+from storage.patience import connected
 
 from .settings import SettingsError, XAgentServerEnv
 

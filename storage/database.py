@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,12 +62,27 @@ def open_database(url: str) -> databases.Database:
         raise DatabaseError(f"database URL: expected {kind}:// with {' or '.join(_DRIVERS[kind])}, got {driver}")
     if not parsed.database:
         raise DatabaseError(f"database URL: expected the name of a database, as in {kind}://host/name")
+    _check_options(parsed, driver)
     try:
         return databases.Database(url, **_options(parsed))
     except ImportError as error:
         raise DatabaseError(
             f"database URL: {driver} is needed ({error}): pip install 'replay-share[{_EXTRAS[driver]}]'"
         ) from None
+
+
+def _check_options(url: DatabaseURL, driver: str) -> None:
+    for name, value in url.options.items():
+        least = {"max_size": 1, "min_size": 0}.get(name)
+        if least is not None and (not re.fullmatch("[0-9]{1,4}", value) or int(value) < least):
+            raise DatabaseError(f"database URL: {name} must be a whole number from {least}, got {value[:40]!r}")
+        if name == "ssl" and driver == "aiomysql":
+            # It goes on without, and says nothing, where the server has no TLS.
+            raise DatabaseError("database URL: ssl is for mysql+asyncmy://, which fails where there is no TLS")
+        if name == "ssl" and driver == "asyncmy" and value.lower() not in ("true", "false"):
+            raise DatabaseError(f"database URL: ssl must be true or false, got {value[:40]!r}")
+        if name not in ("max_size", "min_size", "ssl", "pool_recycle", "unix_socket"):
+            raise DatabaseError(f"database URL: expected max_size, min_size or ssl behind the '?', got {name[:40]!r}")
 
 
 def _options(url: DatabaseURL) -> dict[str, Any]:
@@ -140,22 +156,51 @@ def fitting(database: databases.Database, text: str) -> str:
     return text
 
 
-def can_listen(database: databases.Database) -> bool:
-    """Whether it tells what is written, and its pool has a connection to spare for that."""
-    size = database.url.options.get("max_size", database.options.get("max_size", 10))
-    return is_postgres(database) and int(size) > 1
-
-
 async def table_names(connection: Connection) -> set[str]:
-    """The names of the tables in the database (on Postgres: in the current schema)."""
-    query = (
-        "SELECT table_name AS name FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_schema = "
-    )
+    """The names of the tables that a query of this user can read, in whichever schema; views, too, but on SQLite."""
     match connection._database.url.dialect:
         case "sqlite":
             query = "SELECT name FROM sqlite_master WHERE type = 'table'"
         case "mysql":
-            query += "database()"
+            query = "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = database()"
         case _:
-            query += "current_schema()"
-    return {record["name"] for record in await connection.fetch_all(query)}
+            # XAgent's tables may lie in another schema of the search path than those that this user may make.
+            query = (
+                "SELECT relname AS name FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
+                " AND pg_catalog.pg_table_is_visible(oid) AND pg_catalog.has_table_privilege(oid, 'SELECT')"
+            )
+    return {str(record["name"]) for record in await connection.fetch_all(query)}
+
+
+def connections(database: databases.Database) -> int:
+    """How many calls may run at once: one less than the pool has, which is for listening."""
+    if is_sqlite(database):
+        return CONNECTIONS
+    return max(1, _pool_size(database) - 1)
+
+
+def can_listen(database: databases.Database) -> bool:
+    """Whether it tells what is written, and its pool has a connection to spare for that."""
+    return is_postgres(database) and _pool_size(database) > 1
+
+
+def _pool_size(database: databases.Database) -> int:
+    return int(database.url.options.get("max_size", database.options.get("max_size", 10)))
+
+
+def begin_statements(database: databases.Database) -> tuple[str, ...]:
+    """What begins a transaction. It waits for another's lock for 5 s, not for as long as the server likes."""
+    if is_sqlite(database):
+        # With the write lock: one that reads first and then writes fails at once when another has written in between.
+        return ("BEGIN IMMEDIATE",)
+    if is_postgres(database):
+        return ("BEGIN", "SET LOCAL lock_timeout = '5s'")
+    return ("SET SESSION innodb_lock_wait_timeout = 5", "BEGIN")
+
+
+def abort(connection: Connection) -> None:
+    """Cut a connection off, whatever it waits for: what runs on it fails. Not on SQLite, where nothing is far away."""
+    if not is_sqlite(connection._database):
+        with contextlib.suppress(Exception):  # none has been acquired yet, or it is gone already
+            raw = connection.raw_connection
+            (raw.terminate if is_postgres(connection._database) else raw.close)()

@@ -43,13 +43,17 @@ MAX_WORDS = 300
 
 # The file is locked, or can't be opened or read for now.
 _SQLITE_AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
-# Classes of SQLSTATE: connections; an operator's stop, and the start that follows; too many connections.
-_POSTGRES_AWAY = ("08", "57P", "53300")
+# Classes of SQLSTATE: connections; an operator's stop, and the start that follows; too many connections; what took too
+# long; a standby, which only reads.
+_POSTGRES_AWAY = ("08", "57P", "53300", "57014", "25P03", "25006")
 _POSTGRES_MISSING = ("42P01", "42501")
-_POSTGRES_BUSY = ("40001", "40P01")
-# Of the server: too many connections (1040, 1203), stopping (1053, 1927, 3169). Of the client: not reached, or lost.
+_POSTGRES_BUSY = ("40001", "40P01", "55P03")
+# Of the server: too many connections (1040, 1203), not ready (1047), stopping (1053, 1317, 1927, 3169), network (1158
+# to 1161), only reads (1290, 1836), took too long (1969). Of the client: not reached, or lost.
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
-_MYSQL_AWAY = {1040, 1053, 1203, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3169, 4031}
+_MYSQL_AWAY = {1040, 1047, 1053, 1158, 1159, 1160, 1161, 1203, 1290, 1317, 1836, 1927, 1969, 3169, 4031}
+_MYSQL_AWAY |= {2002, 2003, 2006, 2013, 2014, 2055}
+_MYSQL_TOO_LARGE = 1153  # than max_allowed_packet
 _MYSQL_MISSING = {1142, 1143, 1146}
 # Waited too long for another's lock, deadlock, read what another has changed since.
 _MYSQL_BUSY = {1205, 1213, 1020}
@@ -108,6 +112,8 @@ def _mysql_kind(error: Exception) -> type[DatabaseError]:
         return DatabaseUnavailable
     if code in _MYSQL_BUSY:
         return DatabaseBusy
+    if code == _MYSQL_TOO_LARGE:
+        return BadValue
     if code in _MYSQL_MISSING:
         return TableMissing
     return {"IntegrityError": DatabaseConflict, "DataError": BadValue}.get(type(error).__name__, DatabaseError)

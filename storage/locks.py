@@ -8,7 +8,7 @@ from databases.core import Connection
 
 from .errors import DatabaseBusy
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 5
 
 
 async def take_lock(connection: Connection, name: str) -> None:
@@ -17,18 +17,19 @@ async def take_lock(connection: Connection, name: str) -> None:
     SQLite needs none: of transactions that begin with the write lock there is only one. Raises `DatabaseBusy` where
     another has it for too long.
     """
-    digest = hashlib.sha256(f"replay-share {name}".encode()).digest()
     match connection._database.url.dialect:
         case "sqlite":
             pass
         case "mysql":
-            values = {"name": digest.hex()[:60], "seconds": WAIT_SECONDS}
-            record = await connection.fetch_one("SELECT GET_LOCK(:name, :seconds) AS taken", values)
+            # The server's databases have these names in common.
+            taking = "SELECT GET_LOCK(SHA1(CONCAT(DATABASE(), ' replay-share ', :name)), :seconds) AS taken"
+            record = await connection.fetch_one(taking, {"name": name, "seconds": WAIT_SECONDS})
             if record is None or record["taken"] != 1:
                 raise DatabaseBusy(f"another has had the lock '{name}' for {WAIT_SECONDS} s")
         case _:
-            values = {"key": int.from_bytes(digest[:8], signed=True)}
-            await connection.fetch_one("SELECT pg_advisory_xact_lock(:key)", values)
+            digest = hashlib.sha256(f"replay-share {name}".encode()).digest()
+            key = int.from_bytes(digest[:8], signed=True)
+            await connection.fetch_one("SELECT pg_advisory_xact_lock(:key)", {"key": key})
 
 
 async def give_lock(connection: Connection) -> None:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from databases.core import Connection
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Index, Table, delete, func, insert, select
+from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from .database import table_names
@@ -20,7 +21,8 @@ FIRST = 1
 """The version of our tables before there were migrations."""
 
 MIGRATIONS: Mapping[int, Migration] = {}
-"""What leads to a version from the one before it. One that has been released is never changed."""
+"""What leads to a version from the one before it. One that has been released is never changed. On MySQL, where a change
+of a table can't be taken back, it must be possible to do it again."""
 
 NEEDED = {"interactions", "raw", "shared_interactions", "users"}
 """XAgent's tables without which nothing can be replayed."""
@@ -48,11 +50,13 @@ async def create_tables(gateway: Gateway) -> list[str]:
         if share_links.name in before:
             await _migrate(connection)
         present = await table_names(connection)
-        for table in metadata.sorted_tables:
+        # MySQL can't take tables back: the one that says that ours are there is made last, when all else is.
+        for table in sorted(metadata.sorted_tables, key=lambda table: table is share_links):
+            if table is share_links and share_links.name not in present:
+                await connection.execute(delete(share_migrations))
+                await _note(connection, latest())
             if table.name not in present:
                 await _create(connection, table)
-        if share_links.name not in before:
-            await _note(connection, latest())
         return [name for name in metadata.tables if name not in before]
 
     return await gateway.transaction(create, lock="schema")
@@ -114,9 +118,20 @@ async def _migrate(connection: Connection) -> list[int]:
 
 
 async def _create(connection: Connection, table: Table) -> None:
+    indexes = sorted(table.indexes, key=lambda index: str(index.name))
+    if connection._database.url.dialect == "mysql":
+        # At once: a table without the indexes that keep things from being there twice would pass for a whole one.
+        keys = "".join(f", {'UNIQUE' * bool(index.unique)} KEY {index.name} ({_columns(index)})" for index in indexes)
+        words = str(CreateTable(table).compile(dialect=mysql.dialect()))
+        await connection.execute(words.replace("\n)", f"{keys})", 1))
+        return
     await connection.execute(CreateTable(table))
-    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+    for index in indexes:
         await connection.execute(CreateIndex(index))
+
+
+def _columns(index: Index) -> str:
+    return ", ".join(str(getattr(part, "name", None) or part) for part in index.expressions)
 
 
 async def _note(connection: Connection, number: int) -> None:

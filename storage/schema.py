@@ -113,6 +113,7 @@ class _NullFirst(ColumnElement[Any]):
 
     def __init__(self, column: Column[Any]) -> None:
         self.column = column
+        self.name = column.name
         self.type = column.type
 
 

@@ -254,6 +254,7 @@ async def test_a_text_that_is_no_utf8_spoils_nothing_else(gateway: Gateway) -> N
     assert [record["t"] for record in records] == ["a\udcff", "数"]
 
 
+@pytest.mark.sqlite
 async def test_the_tables_are_told_and_nothing_else(counted: Gateway) -> None:
     await counted.execute("CREATE VIEW seen AS SELECT * FROM counted")
     names = await counted.run(table_names)

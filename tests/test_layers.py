@@ -20,6 +20,7 @@ ALLOWED = {
     "storage.database": "errors",
     "storage.locks": "errors",
     "storage.gateway": "database errors locks",
+    "storage.patience": "database errors gateway",
     "storage.notifications": "database gateway",
     "storage.workspace": "models",
     "storage.archive": "",
@@ -32,7 +33,7 @@ ALLOWED = {
     "storage.users": "errors gateway models schema",
     "storage.recordings": "database errors gateway interactions models notifications schema shares",
     "share.settings": "",
-    "share.store": "settings storage.database storage.errors storage.gateway storage.migrations",
+    "share.store": "settings storage.database storage.errors storage.gateway storage.migrations storage.patience",
     "share.clock": "",
     "share.content": "",
     "share.logs": "",
@@ -94,7 +95,7 @@ ALLOWED = {
     "share.embedding": "access card_picture feed glance media problems services storage.errors summary",
     "share.routing": "access api api_content api_links api_outline api_recordings clock embedding endpoint"
     " endpoint_v1 feed frames metrics pages revocation scrape services settings static_files"
-    " storage.gateway storage.interactions storage.migrations storage.notifications wire_v1 xagent",
+    " storage.gateway storage.interactions storage.migrations storage.notifications storage.patience wire_v1 xagent",
     "share.application": "clock logs metrics page routing settings storage.errors storage.gateway"
     " storage.interactions storage.users store",
     "share.serving": "application logs settings wire",

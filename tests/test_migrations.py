@@ -14,7 +14,7 @@ from storage.database import open_database, table_names
 from storage.gateway import Gateway
 from storage.migrations import SchemaError, check_tables, create_tables, upgrade_tables
 from storage.schema import metadata
-from tests.any_database import database_url, execute
+from tests.any_database import connection, database_url, execute
 from tests.server import PATIENCE_SECONDS, SERVE, environment, run_here
 
 OURS = {"share_links", "share_link_views", "share_migrations"}
@@ -165,3 +165,29 @@ def test_a_server_does_not_start_on_a_newer_database(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "of version 9, this program only knows 1: upgrade replay-share" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.postgresql
+async def test_tables_of_another_schema_in_the_search_path_count_as_there(tmp_path: Path) -> None:
+    # As of a user who may read XAgent's tables in `public`, and makes ours in a schema of his own.
+    async with open_database(database_url(tmp_path / "theirs")) as theirs:
+        await create_tables(Gateway(theirs))
+    schema = execute(database_url(tmp_path / "theirs"), "SELECT current_schema()")[0][0]
+    reader = execute(database_url(tmp_path / "ours"), "SELECT current_user")[0][0]
+    with connection(database_url(tmp_path / "theirs")) as sql:
+        sql(f"GRANT USAGE ON SCHEMA {schema} TO {reader}")
+        for table in metadata.tables.keys() - OURS:
+            sql(f"GRANT SELECT ON {schema}.{table} TO {reader}")
+    execute(database_url(tmp_path / "ours"), f"ALTER ROLE {reader} SET search_path = {reader}, {schema}")
+    async with open_database(database_url(tmp_path / "ours")) as ours:
+        assert await check_tables(Gateway(ours)) is False
+        assert set(await create_tables(Gateway(ours))) == OURS
+        assert await check_tables(Gateway(ours)) is True
+
+
+@pytest.mark.mysql
+async def test_a_table_is_never_there_without_its_indexes(gateway: Gateway) -> None:
+    for table in metadata.sorted_tables:
+        records = await gateway.fetch_all(text(f"SHOW INDEX FROM {table.name}"))
+        found = {record["Key_name"]: bool(record["Non_unique"]) for record in records}
+        assert {str(index.name): not index.unique for index in table.indexes}.items() <= found.items()

@@ -217,3 +217,44 @@ async def test_many_more_viewers_than_connections_all_see_everything(tmp_path: P
         viewers = [watch(server, all_are_in) for _ in range(100)]
         assert await asyncio.gather(*viewers) == [list(range(1, ROWS + 1))] * 100
         assert await ready(server) == 200
+
+
+@pytest.mark.postgresql
+@pytest.mark.mysql
+async def test_a_database_that_says_nothing_any_more_holds_up_nobody_for_ever(tmp_path: Path, own: OwnDatabase) -> None:
+    put_in(tmp_path, own)
+    assert isinstance(own, OwnServer)
+    with start_server(tmp_path, **variables(own)) as server:
+        begun = asyncio.Barrier(2)
+        viewer = asyncio.create_task(watch(server, begun))
+        await begun.wait()
+        own.pause()
+        try:
+            await until_ready(server, 503)
+            # More than there are connections.
+            assert await asyncio.gather(*(refused(server) for _ in range(20))) == [1013] * 20
+        finally:
+            own.go_on()
+        await until_ready(server, 200)
+        assert await viewer == list(range(1, ROWS + 1))
+
+
+async def refused(server: Server) -> int:
+    async with connect(server.url("slow"), open_timeout=PATIENCE_SECONDS) as newcomer:
+        code, _ = await close_code(newcomer)
+        return code
+
+
+@pytest.mark.postgresql
+@pytest.mark.mysql
+async def test_a_server_can_be_stopped_while_its_database_says_nothing(tmp_path: Path, own: OwnDatabase) -> None:
+    put_in(tmp_path, own)
+    assert isinstance(own, OwnServer)
+    with start_server(tmp_path, **variables(own)) as server:
+        assert await ready(server) == 200
+        own.pause()
+        try:
+            assert await ready(server) == 503
+            assert await asyncio.to_thread(server.stop) in (0, -signal.SIGTERM)
+        finally:
+            own.go_on()
