@@ -101,6 +101,14 @@ async def cancelled_after(turns: int, work: Coroutine[Any, Any, Any]) -> None:
         ("sqlite:///replay.db?timeout=30", "no options"),
         ("sqlite:////proc/nothing/replay.db", "No such file or directory: '/proc/nothing'"),
         ("sqlite:///" + "a" * 300 + "/replay.db", "File name too long"),
+        ("postgresql://host", "the name of a database, as in postgresql://host/name"),
+        ("postgresql://host:port/name", "expected sqlite:///<file>"),
+        ("postgresql://host/name?max_size=0", "max_size must be a whole number from 1, got '0'"),
+        ("postgresql://host/name?max_size=many", "max_size must be a whole number from 1, got 'many'"),
+        ("postgresql://host/name?sslmode=require", "expected max_size, min_size or ssl behind the '?', got 'sslmode'"),
+        ("mysql://host/name?ssl=true", "ssl is for mysql+asyncmy://, which fails where there is no TLS"),
+        ("mysql+asyncmy://host/name?ssl=require", "ssl must be true or false, got 'require'"),
+        ("mysql+pymysql://host/name", "expected mysql:// with aiomysql or asyncmy, got pymysql"),
     ],
 )
 def test_a_url_that_cant_work_is_refused_with_the_reason(url: str, expected: str) -> None:
