@@ -149,13 +149,15 @@ class Gateway(Reader):
 
     async def _run(self, work: Work[T], ended: asyncio.Future[None], seconds: float | None) -> T:
         self._running[ended] = connection = self.database.connection()
-        watch = None if seconds is None else asyncio.get_running_loop().call_later(seconds, abort, connection)
+        watch: asyncio.TimerHandle | None = None
         try:
             try:
                 async with asyncio.timeout(None if is_sqlite(self.database) else 2 * CONNECT_SECONDS):
                     await connection.__aenter__()
             except OSError as error:  # in `work` it may be about a file, here it is about the connection
                 raise DatabaseUnavailable(str(error) or "no connection in time") from error
+            if seconds is not None:
+                watch = asyncio.get_running_loop().call_later(seconds, abort, connection)
             try:
                 return await work(connection)
             finally:
