@@ -44,16 +44,17 @@ async def _rows(call: Call, feeds: Feeds) -> Response:
     admission = await call.admit()
     async with feeds.open(admission.interaction) as feed:
         total = len(feed.outline)
-        frames: list[str] = []
+        frames: list[bytes] = []
         while len(frames) < limit and offset + len(frames) < total:
             frames += await feed.frames(offset + len(frames), limit - len(frames))
         following = offset + len(frames)
         epoch = feed.epoch
-    listed = ",".join(frames)
+    listed = b",".join(frames)
     if admission.link is not None:
         listed = rename_recording(listed, admission.interaction.interaction_id, admission.name)
     after = str(following) if following < total else "null"
-    return call.tagged(f'{{"rows":[{listed}],"total":{total},"epoch":"{epoch}","next_offset":{after}}}'.encode())
+    rest = f'"total":{total},"epoch":"{epoch}","next_offset":{after}'.encode()
+    return call.tagged(b'{"rows":[%b],%b}' % (listed, rest))
 
 
 async def _row_data(call: Call) -> Response:

@@ -38,7 +38,7 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
     Raises `SettingsError` for a database URL that can't work.
     """
     settings = settings or XAgentServerEnv()
-    gateway = MeasuredGateway(open_configured(settings))
+    gateway = MeasuredGateway(open_configured(settings), keep_connections=True)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from .within import within
+
 TOO_SLOW = 4008
 
 
@@ -24,16 +26,17 @@ class Channel:
 
     A send that isn't through after `send_timeout_seconds` raises `ConnectionEnd` with 4008: the viewer doesn't read.
     One to a viewer who has left raises `WebSocketDisconnect`. Safe to cancel: a frame is sent whole or not at all.
-    `on_sent` is told of every frame that was, and its size where that is known.
+    `on_sent` is told the size in bytes of every frame that was.
     """
 
     def __init__(
         self,
         websocket: WebSocket,
         send_timeout_seconds: float,
-        on_sent: Callable[[str, int | None], None] = lambda text, size_bytes: None,
+        on_sent: Callable[[int], None] = lambda size_bytes: None,
     ) -> None:
         self._websocket = websocket
+        self._send = websocket._send  # Starlette's own looks at states that are looked at here
         self._timeout = send_timeout_seconds
         self._on_sent = on_sent
         self._lock = asyncio.Lock()
@@ -45,19 +48,27 @@ class Channel:
         except (OSError, RuntimeError) as error:  # Starlette says it otherwise before the connection is accepted
             raise WebSocketDisconnect(1006) from error
 
-    async def send(self, text: str, size_bytes: int | None = None) -> None:
-        """Send a frame; `size_bytes` is its size, where that is known already."""
+    async def send(self, *texts: str | bytes) -> None:
+        """Send a frame of each of the texts; bytes are UTF-8 already."""
         async with self._lock:
-            if self._websocket.client_state is WebSocketState.DISCONNECTED:
+            if WebSocketState.DISCONNECTED in (self._websocket.client_state, self._websocket.application_state):
                 raise WebSocketDisconnect(1006)
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._websocket.send_text(text)
-            except RuntimeError as error:  # the server has closed the connection by itself: no answer to its pings
-                raise WebSocketDisconnect(1006) from error
-            except TimeoutError:
-                raise ConnectionEnd(TOO_SLOW, "the viewer reads too slowly") from None
-            self._on_sent(text, size_bytes)
+            for text in texts:
+                await self._send_text(text)
+
+    async def _send_text(self, text: str | bytes) -> None:
+        if isinstance(text, bytes):
+            size_bytes, text = len(text), text.decode()
+        else:
+            size_bytes = len(text.encode())
+        try:
+            await within(self._timeout, self._send({"type": "websocket.send", "text": text}))
+        except (OSError, RuntimeError) as error:  # he has left; or the server has closed, without answers to its pings
+            self._websocket.application_state = WebSocketState.DISCONNECTED
+            raise WebSocketDisconnect(1006) from error
+        except TimeoutError:
+            raise ConnectionEnd(TOO_SLOW, "the viewer reads too slowly") from None
+        self._on_sent(size_bytes)
 
     async def close(self, code: int, text: str | None = None, reason: str = "", subprotocol: str | None = None) -> None:
         """Send `text`, where given, and the close frame, if the viewer is still there; a viewer yet to be accepted is.
@@ -72,7 +83,7 @@ class Channel:
             async with asyncio.timeout(1 if code == TOO_SLOW else self._timeout):
                 if text is not None:
                     await self._websocket.send_text(text)
-                    self._on_sent(text, None)
+                    self._on_sent(len(text.encode()))
                 await self._websocket.close(code, reason)
         except (TimeoutError, RuntimeError, WebSocketDisconnect):
             pass  # he doesn't read, or has gone: the server drops the connection when we return

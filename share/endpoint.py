@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,28 +14,31 @@ from starlette.endpoints import WebSocketEndpoint
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from storage.errors import DatabaseBusy, DatabaseUnavailable
+from storage.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable
 from storage.interactions import InteractionCRUD
 from storage.links import is_token
-from storage.models import Row
-from storage.workspace import Workspace, is_safe_id, record_directory
+from storage.workspace import is_safe_id, record_directory
 
 from .access import NOT_ALLOWED, TRY_AGAIN, Access, Visitor, XAgentWebSocketConnectError
 from .channel import Channel, ConnectionEnd
+from .classic_feed import CHECK_SECONDS, ClassicFeeds, ClassicPage, RecordingReader
 from .clock import Clock
 from .feed import Feeds
+from .frames import Run
 from .logs import LogFiles, ShareLog, hide_tokens, printable
 from .metrics import Metrics
 from .playback import Playback, classic_pause
-from .recording import RecordingReader
 from .revocation import Revocation
 from .settings import XAgentServerEnv
 from .visit import Visit
-from .wire import CONNECTED, PONG, WireError, decode_command, encode_error, encode_refusal
+from .wire import CONNECTED, PONG, WireError, decode_command, decode_stored, encode_error, encode_refusal
 
 logger = logging.getLogger(__name__)
 
 MAX_ERRORS = 10
+PREPARE_SECONDS = 1.0
+"""How long a viewer waits, at most, to be told that he is in, for the first rows to be there when he asks for them."""
+
 DATABASE_AWAY = "The database doesn't answer, please try again later."
 INTERNAL = "Something went wrong on the server, please try again later."
 
@@ -46,6 +51,7 @@ class ReplayContext:
     interactions: InteractionCRUD
     access: Access
     clock: Clock
+    classic_feeds: ClassicFeeds
     feeds: Feeds
     revocation: Revocation
     metrics: Metrics | None = None
@@ -80,6 +86,8 @@ class ReplayServer(WebSocketEndpoint):
         self._errors = 0
         self._heartbeat: asyncio.Task[None] | None = None
         self._replay: asyncio.Task[None] | None = None
+        self._prepared: RecordingReader | None = None
+        self._connected = context.clock.now()
 
     async def dispatch(self) -> None:
         """The life of the connection: whatever ends it, its tasks end with it and `on_disconnect` runs."""
@@ -98,10 +106,11 @@ class ReplayServer(WebSocketEndpoint):
     async def _serve(self, websocket: WebSocket) -> int:
         code, reason, farewell = 1000, "", None
         try:
-            async with asyncio.TaskGroup() as self._tasks:
-                await self.on_connect(websocket)
-                await self._attend(websocket)
-                self._stop()
+            with ExitStack() as self._opened:
+                async with asyncio.TaskGroup() as self._tasks:
+                    await self.on_connect(websocket)
+                    await self._attend(websocket)
+                    self._stop()
         except* WebSocketDisconnect:
             pass  # noticed by a send before the read
         except* XAgentWebSocketConnectError as refusals:
@@ -139,6 +148,8 @@ class ReplayServer(WebSocketEndpoint):
     async def on_connect(self, websocket: WebSocket) -> None:
         """Let the viewer in, or raise `XAgentWebSocketConnectError`."""
         await self._admit(websocket)
+        self._feed = self._opened.enter_context(self.context.classic_feeds.open(self.interaction))
+        await self._prepare(self._begin())
         await self.channel.accept()
         await self.channel.send(CONNECTED)
 
@@ -152,7 +163,6 @@ class ReplayServer(WebSocketEndpoint):
         self.interaction = self.admission.interaction
         self.visit.link = None if self.admission.link is None else self.admission.link.id
         directory = record_directory(self.context.settings.base_dir, self.interaction)
-        self.workspace = Workspace(directory)
         self.log.open(directory / "share.log")
         way = "" if self.visit.link is None else f" by link {self.visit.link}"
         address = self.visit.address or "an unknown address"
@@ -214,15 +224,30 @@ class ReplayServer(WebSocketEndpoint):
     async def send_data(self) -> None:
         """Replay the recording, from its first row to the end of the pause after its last."""
         self.visit.replay_started(self._asked)
-        reader = RecordingReader(self.context.interactions, self.interaction.interaction_id, self.workspace)
+        reader, self._prepared = self._prepared, None
+        if reader is None or self.context.clock.now() - self._connected > CHECK_SECONDS:
+            reader = await self._feed.begin()
         shortest, longest = (0, 0) if self.as_owner else self.context.settings.pause_seconds
         pause = classic_pause(shortest, longest)
-        await Playback(reader, pause, self.context.clock, self.visit).play(self._send_row)
+        await Playback(reader, pause, self.context.clock, self.visit).play(self._send_rows)
 
-    async def _send_row(self, row: Row, frame: str) -> None:
-        await self.channel.send(frame)
+    async def _prepare(self, first_rows: Coroutine[Any, Any, None]) -> None:
+        # Where that takes long, or fails, the replay does it again, and says so.
+        with suppress(TimeoutError, DatabaseError):
+            async with asyncio.timeout(PREPARE_SECONDS):
+                await first_rows
+
+    async def _begin(self) -> None:
+        reader = await self._feed.begin()
+        await reader.ready()
+        self._prepared = reader
+
+    async def _send_rows(self, run: Run[ClassicPage]) -> None:
+        await self.channel.send(*run.texts())
         if self.log.is_debug():
-            self.log.debug(f"sent row {printable(row.node_id)}, {len(row.data or '')} characters of data")
+            for text in run.texts():
+                node_id = printable(decode_stored(text.decode())["node_id"])
+                self.log.debug(f"sent row {node_id}, a frame of {len(text)} bytes")
 
     def start(self) -> None:
         """Start the heartbeat and the replay, where none is running."""

@@ -37,17 +37,18 @@ class ReplayV1Server(ReplayServer):
         async with self.context.feeds.open(self.interaction) as feed:
             pace = "instant" if self.as_owner else "recorded"
             self.replay = Replay(feed, self.visit, self._send, self.error_frame, pace=pace)
-            await self.channel.send(await self._hello(feed))
+            hello = await self._hello(feed)
+            await self._prepare(feed.prepare())
+            await self.channel.send(hello)
             self.start()
             await super()._attend(websocket)
             self._stop()
 
-    async def _send(self, frame: str, size_bytes: int | None = None) -> None:
-        if self.admission.link is not None:
-            # Frames are made once for all viewers; who came by a link has only that, and doesn't learn the id.
+    async def _send(self, frame: str | bytes) -> None:
+        if self.admission.link is not None and isinstance(frame, bytes):
+            # Rows are made once for all viewers; who came by a link has only that, and doesn't learn the id.
             frame = rename_recording(frame, self.interaction.interaction_id, self.client_id)
-            size_bytes = None
-        await self.channel.send(frame, size_bytes)
+        await self.channel.send(frame)
 
     async def _hello(self, feed: Feed) -> str:
         data = await feed.describe(self.admission.name)

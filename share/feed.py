@@ -13,10 +13,11 @@ from storage.interactions import RUNNING, InteractionCRUD, RowCount
 from storage.models import Interaction
 from storage.notifications import Notifications
 
-from .frames import PAGE_ROWS, FrameCache
+from .frames import PAGE_ROWS, FrameCache, Page
 from .outline import LAST_STATES, Outline, epoch_of
+from .watched import Watched, new_key
 from .wire import WireError, decode_stored
-from .wire_v1 import MAX_DATA_BYTES, encode_row
+from .wire_v1 import MAX_DATA_BYTES, encode_row, rows_frame, rows_page
 
 logger = logging.getLogger(__name__)
 
@@ -31,23 +32,28 @@ RETRY_SECONDS = 1.0
 LAST_ROW_SECONDS = 2.0
 """How long a row `finished` or `failed` must have been the last, where the run isn't marked as ended."""
 
+OUTLINE_ROWS = 2000
+"""Rows of the outline that are read in one go."""
+
 LARGE_ROW = 16 * 1024
 """Characters of a row, above which it is encoded in a thread: its author decides how long that takes."""
-
-_keys = count()
 
 
 class Feed:
     """What is known of a watched recording, and its frames. Every method is safe to cancel."""
 
     def __init__(
-        self, interaction: Interaction, interactions: InteractionCRUD, cache: FrameCache, notifications: Notifications
+        self,
+        interaction: Interaction,
+        interactions: InteractionCRUD,
+        cache: FrameCache[Page],
+        notifications: Notifications,
     ) -> None:
         self.interaction = interaction
         self.outline = Outline()
         self.epoch = ""
         self.viewers = 0
-        self.key = next(_keys)
+        self.key = new_key()
         self._listeners: set[Callable[[], None]] = set()
         self._poller: asyncio.Task[None] | None = None
         self._interactions = interactions
@@ -108,12 +114,14 @@ class Feed:
         interaction_id = self.interaction.interaction_id
         while True:
             # The state is read before the rows: when the run has ended, none comes after those that are read then.
-            found, rows = await self._interactions.read_on(interaction_id, self.outline.position(len(self.outline)))
-            self.outline.append(rows)
-            if not rows:
-                break
-            if known:
+            found, rows = await self._interactions.read_on(
+                interaction_id, self.outline.position(len(self.outline)), OUTLINE_ROWS
+            )
+            self.outline.extend(rows)
+            if rows and known:
                 self._grown = asyncio.get_running_loop().time()
+            if len(rows) < OUTLINE_ROWS:
+                break
         if found is not None and found.id == self.interaction.id:
             self.interaction = found
         self._poll_if_needed()
@@ -184,76 +192,68 @@ class Feed:
             "live": self.live,
         }
 
-    async def frames(self, offset: int, limit: int) -> list[str]:
+    async def frames(self, offset: int, limit: int) -> list[bytes]:
         """The frames of the rows after `offset`: at least one, at most `limit`, none beyond those that are known."""
-        number, skipped = divmod(offset, PAGE_ROWS)
-        end = min(PAGE_ROWS, len(self.outline) - number * PAGE_ROWS, skipped + limit)
-        page = await self._cache.get((self.key, number), end, lambda: self._load(number))
-        return page[skipped:end]
+        page, first, last = await self._find(offset, limit)
+        return [page.piece(row, row + 1) for row in range(first, last)]
 
-    async def _load(self, number: int) -> list[str]:
+    async def batch(self, offset: int, limit: int) -> tuple[bytes, int]:
+        """The same rows in one frame, as many as fit into one; and how many that are."""
+        page, first, last = await self._find(offset, limit)
+        return rows_frame(page, first, last)
+
+    async def prepare(self) -> None:
+        """Have the first rows there by the time they are asked for."""
+        if len(self.outline):
+            await self._find(0, 1)
+
+    async def _find(self, offset: int, limit: int) -> tuple[Page, int, int]:
+        number, first = divmod(offset, PAGE_ROWS)
+        last = min(PAGE_ROWS, len(self.outline) - number * PAGE_ROWS, first + limit)
+        key = self.key, number
+        return await self._cache.get(key, last, lambda: self._load(number), alone=self.viewers == 1), first, last
+
+    async def _load(self, number: int) -> Page:
         first = number * PAGE_ROWS
         last = min(len(self.outline), first + PAGE_ROWS)
         interaction_id = self.interaction.interaction_id
-        rows = await self._interactions.search_many_raws(
+        rows = await self._interactions.read_page(
             interaction_id, after=self.outline.position(first), limit=last - first, max_data=MAX_DATA_BYTES
         )
         by_id = {row.id: row for row in rows}
-        frames = []
-        for offset in range(first + 1, last + 1):
-            position = self.outline.position(offset)
-            assert position is not None
-            row = by_id.get(position.id)
-            at = self.outline.at[offset - 1]
-            size = 0 if row is None else len(row.data or "") + len(row.file_list or "")
+        places = zip(count(first + 1), self.outline.ids(first + 1, last), self.outline.at[first:last], strict=False)
+        frames: list[bytes] = []
+        for offset, row_id, at in places:
+            row = by_id.get(row_id)
+            size = 0 if row is None else len(row.data or b"") + len(row.file_list or "")
             if size > LARGE_ROW:
                 frames.append(await asyncio.to_thread(encode_row, interaction_id, row, offset, at))
                 continue
             frames.append(encode_row(interaction_id, row, offset, at))
             if len(frames) % 16 == 0:
                 await asyncio.sleep(0)
-        return frames
+        return rows_page(frames)
 
 
 class Feeds:
     """The feeds of one mounted server."""
 
     def __init__(
-        self, interactions: InteractionCRUD, cache: FrameCache, notifications: Notifications | None = None
+        self, interactions: InteractionCRUD, cache: FrameCache[Page], notifications: Notifications | None = None
     ) -> None:
-        self._interactions = interactions
-        self._cache = cache
-        self._notifications = notifications or Notifications()
-        self._feeds: dict[str, Feed] = {}
+        notifications = notifications or Notifications()
+        self._watched = Watched(cache, lambda interaction: Feed(interaction, interactions, cache, notifications))
 
     @asynccontextmanager
     async def open(self, interaction: Interaction) -> AsyncIterator[Feed]:
         """The feed of a recording, up to date, kept so while the block runs."""
-        feed = self._join(interaction)
+        feed = self._watched.join(interaction)
         try:
-            if feed.interaction.id != interaction.id or not await feed.check():
-                self._forget(feed)
-                self._leave(feed)
-                feed = self._join(interaction)
+            if not await feed.check():
+                self._watched.forget(feed)
+                self._watched.leave(feed)
+                feed = self._watched.join(interaction)
                 await feed.check()
             yield feed
         finally:
-            self._leave(feed)
-
-    def _join(self, interaction: Interaction) -> Feed:
-        feed = self._feeds.get(interaction.interaction_id)
-        if feed is None:
-            feed = Feed(interaction, self._interactions, self._cache, self._notifications)
-            self._feeds[interaction.interaction_id] = feed
-        feed.viewers += 1
-        return feed
-
-    def _leave(self, feed: Feed) -> None:
-        feed.viewers -= 1
-        if feed.viewers == 0:
-            self._cache.drop(feed.key)
-            self._forget(feed)
-
-    def _forget(self, feed: Feed) -> None:
-        if self._feeds.get(feed.interaction.interaction_id) is feed:
-            del self._feeds[feed.interaction.interaction_id]
+            self._watched.leave(feed)

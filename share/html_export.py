@@ -57,14 +57,12 @@ async def _rows(interactions: InteractionCRUD, feed: Feed) -> AsyncIterator[byte
     for first in range(0, len(times), PAGE_ROWS):
         last = min(first + PAGE_ROWS, len(times))
         after = feed.outline.position(first)
-        rows = await interactions.search_many_raws(interaction_id, after=after, limit=last - first)
+        rows = await interactions.read_page(interaction_id, after=after, limit=last - first)
         by_id = {row.id: row for row in rows}
-        for offset in range(first + 1, last + 1):
-            position = feed.outline.position(offset)
-            assert position is not None
-            row = by_id.get(position.id)
+        for offset, row_id in enumerate(feed.outline.ids(first + 1, last), start=first + 1):
+            row = by_id.get(row_id)
             frame = await asyncio.to_thread(encode_row, interaction_id, row, offset, times[offset - 1], max_data=ALL)
-            yield _inside(separator + frame)
+            yield _inside(separator + frame.decode())
             separator = ","
 
 

@@ -16,16 +16,16 @@ _TOKEN = re.compile(
 )
 
 
-def is_json(text: str) -> bool:
-    """Whether `text` is JSON (RFC 8259) that a text frame can carry as it is."""
+def is_json(text: str | bytes) -> bool:
+    """Whether `text`, maybe as UTF-8, is JSON (RFC 8259) that a text frame can carry as it is."""
     try:
         orjson.loads(text)
         return True
     except orjson.JSONDecodeError:
         pass  # broken; or a number too large for a float, a lone surrogate's escape, or deeper than 1024
     try:
-        text.encode()
-    except UnicodeEncodeError:
+        text = text.decode() if isinstance(text, bytes) else text.encode().decode()
+    except UnicodeError:
         return False
     return _follows_the_grammar(text)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from operator import itemgetter, lt
 from typing import Any
 from zlib import crc32
 
@@ -57,19 +59,31 @@ class Outline:
         """The offsets of the markers, in order."""
         return list(self._subtasks.values())
 
-    def append(self, rows: Iterable[OutlineRow]) -> None:
+    def extend(self, rows: Sequence[OutlineRow]) -> None:
         """Add rows that come after those that are known."""
-        for row in rows:
-            self._times.append(row.create_time)
-            self._ids.append(row.id)
-            if row.id < self._newest_id:
-                self.disorder = crc32(b"%d" % row.id, self.disorder)
-            self._newest_id = max(row.id, self._newest_id)
-            self._statuses.append(self._number(row.status or ""))
-            self._steps.append(_NO_STEP if row.step is None else row.step)
-            self.last_status = row.status
-            if row.current and row.current != "1" and row.status in SUBTASK_STATES:
-                self._subtasks.setdefault(row.current, len(self))
+        if not rows:
+            return
+        ids, steps, statuses, currents, create_times = zip(*rows, strict=True)
+        self._times.extend(create_times)
+        self._steps.extend([_NO_STEP if step is None else step for step in steps] if None in steps else steps)
+        self._note_disorder(ids)
+        self._ids.extend(ids)
+        numbers = {status: self._number(status or "") for status in dict.fromkeys(statuses)}
+        self._statuses.extend([numbers[status] for status in statuses])
+        self.last_status = statuses[-1]
+        # The first row of each pair: the one that is put in last, from behind.
+        pairs = dict(zip(zip(reversed(currents), reversed(statuses), strict=True), count(len(self), -1), strict=False))
+        for (current, status), offset in sorted(pairs.items(), key=itemgetter(1)):
+            if current and current != "1" and status in SUBTASK_STATES:
+                self._subtasks.setdefault(current, offset)
+
+    def _note_disorder(self, ids: Sequence[int]) -> None:
+        if ids[0] < self._newest_id or not all(map(lt, ids, ids[1:])):
+            for row_id in ids:
+                if row_id < self._newest_id:
+                    self.disorder = crc32(b"%d" % row_id, self.disorder)
+                self._newest_id = max(row_id, self._newest_id)
+        self._newest_id = max(ids[-1], self._newest_id)
 
     def _number(self, status: str) -> int:
         if status not in self._names and (len(self._names) == 255 or len(status) > MAX_STATUS_CHARS):
@@ -104,6 +118,10 @@ class Outline:
             if span > newest:
                 newest = span
                 yield offset
+
+    def ids(self, first: int, last: int) -> Sequence[int]:
+        """The ids of the rows of the offsets from `first` on, which is above 0, up to and with `last`."""
+        return self._ids[first - 1 : last]
 
     def position(self, offset: int) -> Position | None:
         """Where the row of an offset stands in the table; None for offset 0."""

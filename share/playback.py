@@ -6,10 +6,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from storage.models import Row
-
+from .classic_feed import ClassicPage, RecordingReader
 from .clock import Clock
-from .recording import RecordingReader
+from .frames import Run
 from .visit import Visit
 
 YIELD_EVERY = 16
@@ -34,18 +33,28 @@ class Playback:
         self._clock = clock
         self._visit = visit
 
-    async def play(self, send: Callable[[Row, str], Awaitable[None]]) -> None:
+    async def play(self, send: Callable[[Run[ClassicPage]], Awaitable[None]]) -> None:
         """Send every row when it is due, and return when the pause after the last is over. Safe to cancel."""
         due = self._clock.now()
-        count, pause = 0, 0.0
-        while rows := await self._reader.read_page():
-            for row in rows:
+        paused = False
+        while await self._reader.ready():
+            if self._clock.now() < due:
                 await self._clock.sleep_until(due)
-                if count % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
-                await send(row, await self._reader.encode(row))
+            else:
+                await asyncio.sleep(0)
+            together, pause = self._draw()
+            while together and len(run := await self._reader.read(together)):
+                await send(run)
+                together -= len(run)
                 if self._visit is not None:
-                    self._visit.rows_sent(1, due if pause else None)
-                due += (pause := self._pause())
-                count += 1
+                    self._visit.rows_sent(len(run), due if paused else None)
+            paused = pause > 0
+            due += pause
         await self._clock.sleep_until(due)
+
+    def _draw(self) -> tuple[int, float]:
+        """How many rows are due at the same moment, and the pause behind the last of them."""
+        together, pause = 1, self._pause()
+        while pause == 0 and together < YIELD_EVERY:
+            together, pause = together + 1, self._pause()
+        return together, pause

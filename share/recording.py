@@ -1,14 +1,14 @@
-"""A recording as frames: its rows, a page at a time, and each row as classic sends it."""
+"""A row as classic sends it."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import logging
+from collections.abc import Sequence
 from typing import Any
 
-from storage.interactions import InteractionCRUD, Position
-from storage.models import Row
+from storage.interactions import ShownRow
 from storage.workspace import Workspace
 
 from .content import handle_data, handle_workspace_filelist
@@ -17,50 +17,49 @@ from .wire import WireError, check_indentation, decode_stored, encode_row
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAGE_ROWS = 16
-MAX_PAGE_ROWS = 256
-PAGE_BYTES = 256 * 1024  # what a page comes to, as far as the page before it tells
-LARGE_DATA = 64 * 1024  # characters, above which a row is encoded in a thread
+LARGE_DATA = 64 * 1024  # bytes, above which a row is encoded in a thread
 MANY_PARTS = 1000  # objects and lists in a row, above which it is worth counting what their indentation takes
 MAX_PICTURE_BYTES = 32 * 1024 * 1024  # of one row, all of its pictures together
+ENCODED_IN_ONE_GO = 16
 
 
-class RecordingReader:
-    """Reads one recording from its beginning. Holds a page of rows and no connection. Safe to cancel."""
+class RowEncoder:
+    """Makes the frames of a recording's rows; its pictures are in the workspace. Safe to cancel."""
 
-    def __init__(self, interactions: InteractionCRUD, interaction_id: str, workspace: Workspace) -> None:
-        self._interactions = interactions
+    def __init__(self, interaction_id: str, workspace: Workspace) -> None:
         self._interaction_id = interaction_id
         self._workspace = workspace
-        self._after: Position | None = None
-        self._limit = FIRST_PAGE_ROWS
 
-    async def read_page(self) -> list[Row]:
-        """The next rows, deleted ones left out; none at the end. Large rows come in small pages."""
-        rows = await self._interactions.search_many_raws(self._interaction_id, after=self._after, limit=self._limit)
-        if rows:
-            self._after = Position.of(rows[-1])
-            size = sum(len(row.data or "") for row in rows) // len(rows) + 1
-            self._limit = max(1, min(MAX_PAGE_ROWS, PAGE_BYTES // size))
-        return rows
+    async def encode_all(self, rows: Sequence[ShownRow]) -> list[bytes]:
+        """The frames of a page, without holding up others."""
+        frames = []
+        for row in rows:
+            frames.append(await self.encode(row))
+            if len(frames) % ENCODED_IN_ONE_GO == 0:
+                await asyncio.sleep(0)
+        return frames
 
-    async def encode(self, row: Row) -> str:
+    async def encode(self, row: ShownRow) -> bytes:
         """The row's frame; for a row that can't be read, the error frame that stands in its place."""
-        if row.include_pictures or len(row.data or "") > LARGE_DATA:
+        if row.include_pictures or len(row.data or b"") > LARGE_DATA:
             return await asyncio.to_thread(self._encode, row)
         return self._encode(row)
 
-    def _encode(self, row: Row) -> str:
+    def _encode(self, row: ShownRow) -> bytes:
         try:
             read_picture = _PictureReader(self._workspace).read if row.include_pictures else None
             data = decode_stored(row.data)
-            if isinstance(data, dict | list) and (row.data or "").count("[") + (row.data or "").count("{") > MANY_PARTS:
+            if isinstance(data, dict | list) and row.data is not None and _parts(row.data) > MANY_PARTS:
                 check_indentation(data)
             data = handle_data(data, read_picture)
             return _encode(row, data, handle_workspace_filelist(decode_stored(row.file_list)))
         except WireError as error:
             logger.warning("%s: row %s can't be read: %s", self._interaction_id, printable(row.node_id), error)
             return _encode(row, None, [], error=f"row {row.node_id} can't be read: {error}")
+
+
+def _parts(data: bytes) -> int:
+    return data.count(b"[") + data.count(b"{")
 
 
 class _PictureReader:
@@ -77,7 +76,7 @@ class _PictureReader:
         return base64.b64encode(content).decode()
 
 
-def _encode(row: Row, data: Any, files: list[dict[str, str]], error: str | None = None) -> str:
+def _encode(row: ShownRow, data: Any, files: list[dict[str, str]], error: str | None = None) -> bytes:
     return encode_row(
         data=data,
         status=row.status,

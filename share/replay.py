@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from .feed import Feed
 from .timeline import Pace, Timeline, classic, every, recorded
 from .visit import Visit
-from .wire_v1 import FieldError, encode, join_rows
+from .wire_v1 import FieldError, encode
 
 MAX_BATCH_ROWS = 64
-MAX_BATCH_BYTES = 256 * 1024
 MAX_WAITING_COMMANDS = 1000
 
 Command = Mapping[str, Any] | str
 """A checked command, or the frame that answers one that could not be."""
-
-
-class Send(Protocol):
-    """What sends a frame, whose size may be known already."""
-
-    async def __call__(self, frame: str, size_bytes: int | None = None) -> None: ...
 
 
 class Replay:
@@ -37,7 +30,7 @@ class Replay:
         self,
         feed: Feed,
         visit: Visit,
-        send: Send,
+        send: Callable[[str | bytes], Awaitable[None]],
         error_frame: Callable[[str, str], str],
         *,
         pace: str,
@@ -96,26 +89,14 @@ class Replay:
             return await self._send_end(timeline)
         self._ended = False
         while offset < timeline.offset:
-            frames, size_bytes = await self._batch(offset, timeline.offset - offset)
-            await self._send(join_rows(frames), size_bytes)
-            self._visit.rows_sent(len(frames), due)
+            frame, count = await self._feed.batch(offset, timeline.offset - offset)
+            await self._send(frame)
+            self._visit.rows_sent(count, due)
+            if due is None:  # the socket may take everything at once, and nobody else would get a turn
+                await asyncio.sleep(0)
             due = None
-            await asyncio.sleep(0)  # the socket may take everything at once, and nobody else would get a turn
-            offset += len(frames)
+            offset += count
         return True
-
-    async def _batch(self, offset: int, count: int) -> tuple[list[str], int]:
-        """Rows that go in one frame, and its size in bytes."""
-        frames = await self._feed.frames(offset, count)
-        around = len(join_rows(["", ""])) - 1  # what is around several rows; the comma is counted with the second
-        size = -1
-        for number, frame in enumerate(frames):
-            more = 1 + (len(frame) if frame.isascii() else len(frame.encode()))
-            if number and around + size + more > MAX_BATCH_BYTES:
-                frames = frames[:number]
-                break
-            size += more
-        return frames, size + (around if len(frames) > 1 else 0)
 
     async def _send_end(self, timeline: Timeline) -> bool:
         if self._ended or not timeline.playing or timeline.offset < timeline.total:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import databases
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -18,6 +20,7 @@ from .api_content import content_routes
 from .api_links import link_routes
 from .api_outline import outline_routes
 from .api_recordings import recording_routes
+from .classic_feed import ClassicFeeds
 from .clock import Clock, LoopClock
 from .embedding import embedding_routes
 from .endpoint import ReplayContext, ReplayServer
@@ -64,10 +67,11 @@ def build_routes(
     # Who is let in already waits for a database that is away.
     patient = InteractionCRUD(PatientReader(gateway, settings.database_wait_seconds))
     counted = metrics()
-    cache = FrameCache(settings.cache_bytes, counted.cache_request if counted else None)
+    cache = FrameCache[Any](settings.cache_bytes, counted.cache_request if counted else None)
     feeds = Feeds(patient, cache, Notifications(gateway))
+    classic_feeds = ClassicFeeds(patient, cache, settings.base_dir)
     revocation = Revocation(services.interactions, services.links)
-    context = ReplayContext(settings, patient, services.access, clock, feeds, revocation, counted)
+    context = ReplayContext(settings, patient, services.access, clock, classic_feeds, feeds, revocation, counted)
     return [
         WebSocketRoute("/ws/share/{client_id}", Negotiation(context, as_owner=False), name="share"),
         WebSocketRoute("/ws/replay/{client_id}", Negotiation(context, as_owner=True), name="replay"),

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate, islice
 
 UNTIMED_SECONDS = 1.0
 """Between two rows of which one carries no usable time."""
@@ -46,6 +47,29 @@ class RecordedTimes:
             if time is not None:
                 self._origin, self._origin_at = time, at
         self.at.append(at)
+
+    def extend(self, create_times: Sequence[str | None]) -> None:
+        """Add the next rows, likewise."""
+        first = 0
+        while first < len(create_times) and self._origin is None:
+            self.append(create_times[first])
+            first += 1
+        if (times := _parse_all(create_times[first:])) is None:
+            for create_time in create_times[first:]:
+                self.append(create_time)
+        elif self._origin is not None:
+            origin, origin_at = self._origin.replace(tzinfo=None), self._origin_at
+            seconds = [origin_at + (time - origin).total_seconds() for time in times]
+            self.at.extend(islice(accumulate(seconds, max, initial=self.at[-1]), 1, None))
+
+
+def _parse_all(texts: Sequence[str | None]) -> list[datetime] | None:
+    # As they mostly are: each can be read as it is, and none has a zone. A million rows take seconds one by one.
+    try:
+        times = list(map(datetime.fromisoformat, texts))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return None if any(time.tzinfo for time in times) else times
 
 
 Pace = Callable[[Sequence[float], int], float]

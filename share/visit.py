@@ -92,10 +92,8 @@ class Visit:
             self._asked = None
         self._flush_soon()
 
-    def frame_sent(self, text: str, size_bytes: int | None = None) -> None:
-        """A text frame has been written. Its size takes a while to find, unless it is given or the text is ASCII."""
-        if size_bytes is None:
-            size_bytes = len(text) if text.isascii() else len(text.encode())
+    def frame_sent(self, size_bytes: int) -> None:
+        """A text frame of that size has been written."""
         self.sent_bytes += size_bytes
         self._flush_soon()
 

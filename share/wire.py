@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 import orjson
 
-# What orjson would turn into a float begins at 19 digits: 2**63 below zero, 2**64 above.
-_BIG_INTEGER = re.compile(r"[0-9]{19}")
-
+# What orjson would turn into a float begins at 19 digits: 2**63 below zero, 2**64 above. Most texts don't have as many,
+# or only in strings, in ids and hashes.
+_DIGITS_AS_ZERO = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+_BIG_INTEGER = re.compile(rb"(?:^|[\[:,])[ \t\n\r]*-?[0-9]{19}")
 
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_INDENTATION_BYTES = 16 * 1024 * 1024
@@ -38,22 +39,26 @@ def decode_command(message: str | bytes) -> dict[str, Any]:
     return command
 
 
-def decode_stored(text: str | None) -> Any:
-    """The value of a JSON column; None for NULL. No number changes its value. Raises `WireError`."""
-    if text is None:
+def decode_stored(stored: str | bytes | None) -> Any:
+    """The value of a JSON column, a text or UTF-8; None for NULL. No number changes its value. Raises `WireError`."""
+    if stored is None:
         return None
     try:
-        if not _BIG_INTEGER.search(text):
+        text = _utf_8(stored)
+        if b"0" * 19 not in text.translate(_DIGITS_AS_ZERO) or not _BIG_INTEGER.search(text):
             return orjson.loads(text)
-    except orjson.JSONDecodeError:
+    except ValueError:
         pass  # a lone surrogate, which is allowed; or really broken, which the standard library will say again
     try:
-        text.encode()  # bytes that are no UTF-8 come out of the database as surrogates
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(_utf_8(stored).decode(), parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise WireError("expected JSON that is not nested as deeply") from None
     except ValueError as error:
         raise WireError(f"expected valid JSON: {error}") from None
+
+
+def _utf_8(stored: str | bytes) -> bytes:
+    return stored.encode() if isinstance(stored, str) else stored  # what is no UTF-8 came as surrogates, which raise
 
 
 def encode_stored(value: Any) -> str:
@@ -77,13 +82,13 @@ def _finite(number: str) -> float:
     return value
 
 
-def encode_classic(frame: Mapping[str, Any]) -> str:
+def encode_classic(frame: Mapping[str, Any]) -> bytes:
     """A frame as classic has it: `json.dumps(frame, ensure_ascii=False, indent=2)`. Raises `WireError`.
 
     A lone surrogate, which no text frame can carry, stays the escape that it was.
     """
     try:
-        return orjson.dumps(frame, option=orjson.OPT_INDENT_2).decode()
+        return orjson.dumps(frame, option=orjson.OPT_INDENT_2)
     except orjson.JSONEncodeError:
         pass  # an integer beyond 64 bits, a lone surrogate, or deeper than 254
     try:
@@ -92,7 +97,7 @@ def encode_classic(frame: Mapping[str, Any]) -> str:
         raise WireError("expected JSON that is not nested as deeply") from None
     except ValueError as error:
         raise WireError(f"expected numbers that JSON can write: {error}") from None
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace")
 
 
 def check_indentation(value: Any) -> None:
@@ -110,11 +115,11 @@ def check_indentation(value: Any) -> None:
 
 
 def _connect(message: str, *, success: bool) -> str:
-    return encode_classic({"data": None, "status": "connect", "message": message, "success": success})
+    return encode_classic({"data": None, "status": "connect", "message": message, "success": success}).decode()
 
 
 CONNECTED = _connect("connect success", success=True)
-PONG = encode_classic({"type": "pong"})
+PONG = encode_classic({"type": "pong"}).decode()
 
 
 def encode_refusal(message: str) -> str:
@@ -125,7 +130,7 @@ def encode_refusal(message: str) -> str:
 def encode_error(message: str, connection: str) -> str:
     """The frame that tells a viewer what was wrong, with what he sent or with us; `connection` is his one's id."""
     frame = {"data": None, "status": "error", "message": message, "success": False, "connection": connection}
-    return encode_classic(frame)
+    return encode_classic(frame).decode()
 
 
 def encode_row(
@@ -136,7 +141,7 @@ def encode_row(
     node_id: str,
     workspace_file_list: list[dict[str, str]],
     error: str | None = None,
-) -> str:
+) -> bytes:
     """A row's frame; with `error`, the one that stands in the place of a row that can't be read. Raises `WireError`."""
     frame = {
         "data": data,

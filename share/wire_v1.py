@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
-from storage.models import LARGER, Row
+from storage.interactions import ShownRow
+from storage.models import LARGER
 
 from .content import PICTURE_TOOL, handle_workspace_filelist
+from .frames import Page
 from .json_text import is_json
 from .timeline import MAX_SPEED, MIN_SPEED
 from .wire import WireError, decode_stored
@@ -20,6 +23,12 @@ from .wire import WireError, decode_stored
 SUBPROTOCOL = "replay.v1"
 MAX_DATA_BYTES = 1024 * 1024
 """Larger data of a row isn't sent; the page fetches it from `data_url`."""
+
+MAX_BATCH_BYTES = 256 * 1024
+"""Of rows that are sent in one frame; a row alone may be larger."""
+
+SHORT_FILE_LIST = 4096
+"""Characters of a list of files that is worth keeping: it is mostly that of the row before."""
 
 MAX_PAUSE_SECONDS = 86_400.0
 
@@ -142,11 +151,15 @@ def _shown(value: Any) -> str:
 
 def encode(frame: Mapping[str, Any]) -> str:
     """A frame as compact JSON. A lone surrogate, which no text frame can carry, becomes its escape."""
+    return _encode(frame).decode()
+
+
+def _encode(frame: Mapping[str, Any]) -> bytes:
     try:
-        return orjson.dumps(frame).decode()
+        return orjson.dumps(frame)
     except orjson.JSONEncodeError:  # it is in there, or an integer beyond 64 bits, or it is deeper than 254
         text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return text.encode("utf-8", "backslashreplace").decode()
+        return text.encode("utf-8", "backslashreplace")
 
 
 PONG = encode({"type": "pong"})
@@ -157,40 +170,74 @@ def encode_error(code: str, message: str, connection: str, *, temporary: bool = 
     return encode({"type": "error", "code": code, "message": message, "temporary": temporary, "connection": connection})
 
 
-def join_rows(frames: list[str]) -> str:
-    """Rows that are due together as one frame; a row alone is its own frame."""
-    return frames[0] if len(frames) == 1 else f'{{"type":"rows","rows":[{",".join(frames)}]}}'
+_BEFORE, _BETWEEN, _AFTER = b'{"type":"rows","rows":[', b",", b"]}"
 
 
-def encode_row(interaction_id: str, row: Row | None, offset: int, at: float, *, max_data: int = MAX_DATA_BYTES) -> str:
+def rows_page(frames: Sequence[bytes]) -> Page:
+    """The frames of rows that follow one another, so that all of them are one frame already."""
+    return Page(frames, _BEFORE, _BETWEEN, _AFTER)
+
+
+def rows_frame(page: Page, first: int, last: int) -> tuple[bytes, int]:
+    """The rows of a page from `first` up to and without `last` as one frame, as many as it may have, and their number.
+
+    A row alone is its own frame.
+    """
+    around = len(_BEFORE) + len(_AFTER)
+    while last > first + 1 and page.size_of(first, last) + around > MAX_BATCH_BYTES:
+        last -= 1
+    if last == first + 1:
+        return page.piece(first, last), 1
+    if (first, last) == (0, len(page)):
+        return page.body, last
+    return _BEFORE + page.piece(first, last) + _AFTER, last - first
+
+
+def encode_row(
+    interaction_id: str, row: ShownRow | None, offset: int, at: float, *, max_data: int = MAX_DATA_BYTES
+) -> bytes:
     """A row's frame, with its stored JSON as it is; an error frame in its place for one that can't be read.
 
     `row` None is one that has been deleted since it was counted. `at` is in seconds from the first row.
     Of data larger than `max_data` bytes there is only the address.
     """
-    place = {"offset": offset, "at": at, "time": row and row.create_time}
     if row is None:
-        return _unreadable(place, None, f"row {offset} has been deleted")
+        return _unreadable(offset, at, None, f"row {offset} has been deleted")
     try:
         data, url = _data(interaction_id, row, offset, max_data)
-        files = handle_workspace_filelist(decode_stored(row.file_list))
+        files = _files(row.file_list) if len(row.file_list or "") <= SHORT_FILE_LIST else _read_files(row.file_list)
     except (WireError, RecursionError) as error:
-        return _unreadable(place, row, f"row {offset} can't be read: {error}")
-    rest = {
+        return _unreadable(offset, at, row, f"row {offset} can't be read: {error}")
+    frame = {
+        "data": orjson.Fragment(data),
         "status": row.status,
         "message": "success",
         "success": True,
         "current": row.current,
         "node_id": row.node_id,
         "workspace_file_list": files,
-        **place,
-        **({} if url is None else {"data_url": url}),
+        "offset": offset,
+        "at": at,
+        "time": row.create_time,
     }
-    return f'{{"data":{data},{encode(rest)[1:]}'
+    if url is not None:
+        frame["data_url"] = url
+    try:
+        return orjson.dumps(frame)
+    except orjson.JSONEncodeError:  # a lone surrogate; only orjson knows what a fragment is
+        frame["data"] = None
+        return b'{"data":%b%b' % (data, _encode(frame).removeprefix(b'{"data":null'))
 
 
-def _unreadable(place: Mapping[str, Any], row: Row | None, message: str) -> str:
-    return encode(
+def _read_files(text: str | None) -> list[dict[str, str]]:
+    return handle_workspace_filelist(decode_stored(text))
+
+
+_files = lru_cache(maxsize=64)(_read_files)
+
+
+def _unreadable(offset: int, at: float, row: ShownRow | None, message: str) -> bytes:
+    return _encode(
         {
             "data": None,
             "status": "error",
@@ -199,36 +246,34 @@ def _unreadable(place: Mapping[str, Any], row: Row | None, message: str) -> str:
             "current": row and row.current,
             "node_id": row.node_id if row else "",
             "workspace_file_list": [],
-            **place,
+            "offset": offset,
+            "at": at,
+            "time": row and row.create_time,
         }
     )
 
 
-def _data(interaction_id: str, row: Row, offset: int, max_data: int) -> tuple[str, str | None]:
+def _data(interaction_id: str, row: ShownRow, offset: int, max_data: int) -> tuple[bytes, str | None]:
     text = row.data
     if text is None:
-        return "null", None
-    if (
-        text is LARGER
-        or len(text) > max_data
-        or (not text.isascii() and len(text.encode("utf-8", "replace")) > max_data)
-    ):
-        return "null", f"{recording_url(interaction_id)}/rows/{offset}/data"
+        return b"null", None
+    if text is LARGER or len(text) > max_data:
+        return b"null", f"{recording_url(interaction_id)}/rows/{offset}/data"
     if not is_json(text):
         raise WireError("expected valid JSON")
-    if row.include_pictures and PICTURE_TOOL in text:
+    if row.include_pictures and PICTURE_TOOL.encode() in text:
         return _with_picture_urls(interaction_id, text), None
     return text, None
 
 
-def _with_picture_urls(interaction_id: str, text: str) -> str:
+def _with_picture_urls(interaction_id: str, text: bytes) -> bytes:
     try:
         return _put_picture_urls(interaction_id, text, decode_stored(text))
     except (WireError, RecursionError):
         return text  # there is something in it that can be passed on, but not read and written
 
 
-def _put_picture_urls(interaction_id: str, text: str, data: Any) -> str:
+def _put_picture_urls(interaction_id: str, text: bytes, data: Any) -> bytes:
     tools = data.get("using_tools") if isinstance(data, dict) else None
     if not isinstance(tools, dict) or tools.get("tool_name") != PICTURE_TOOL:
         return text
@@ -237,7 +282,7 @@ def _put_picture_urls(interaction_id: str, text: str, data: Any) -> str:
         if isinstance(part, dict) and isinstance(name := part.get("file_name"), str) and _stays_inside(name):
             part["file_url"] = f"{recording_url(interaction_id)}/files/{quote(name, safe='/', errors='replace')}"
     tools["is_include_pictures"] = True
-    return encode(data)
+    return _encode(data)
 
 
 def _stays_inside(name: str) -> bool:
@@ -245,9 +290,9 @@ def _stays_inside(name: str) -> bool:
     return not {"", ".", ".."} & set(name.split("/"))
 
 
-def rename_recording(frames: str, interaction_id: str, name: str) -> str:
+def rename_recording(frames: bytes, interaction_id: str, name: str) -> bytes:
     """Frames for a viewer who knows the recording by another name, in whose addresses its id would stand."""
-    return frames.replace(f'"{recording_url(interaction_id)}/', f'"{recording_url(name)}/')
+    return frames.replace(f'"{recording_url(interaction_id)}/'.encode(), f'"{recording_url(name)}/'.encode())
 
 
 def recording_url(interaction_id: str) -> str:

@@ -26,6 +26,9 @@ Work = Callable[[Connection], Awaitable[T]]
 ATTEMPTS = 3
 """How often a transaction is tried that another is in the way of."""
 
+KEPT_CONNECTIONS = 2
+"""On SQLite, where each has a thread and up to 2 MB of pages; opening one takes ten times as long as reading a page."""
+
 READ_SECONDS = 15
 TRANSACTION_SECONDS = 900
 """After which a call is given up whose answer hasn't come: a database that is silent holds up others no longer. What
@@ -53,11 +56,20 @@ class Gateway(Reader):
     somebody still waits for it. At most `limit` calls run at once, half of them transactions; one that has not begun
     after `wait_seconds` raises `DatabaseUnavailable`, as does one that finds the database away, or has no answer in
     time: its connection is cut off then. Every method is safe to cancel: a call that has not begun never will, one that
-    has goes on unseen.
+    has goes on unseen. With `keep_connections`, those of SQLite, which has no pool, are kept until `drain`.
     """
 
-    def __init__(self, database: databases.Database, *, limit: int | None = None, wait_seconds: float = 15.0) -> None:
+    def __init__(
+        self,
+        database: databases.Database,
+        *,
+        limit: int | None = None,
+        wait_seconds: float = 15.0,
+        keep_connections: bool = False,
+    ) -> None:
         self.database = database
+        self._kept: list[Connection] = []
+        self._most_kept = KEPT_CONNECTIONS if keep_connections and is_sqlite(database) else 0
         limit = limit or connections(database)
         self._free = asyncio.Semaphore(limit)
         self._free_for_writers = asyncio.Semaphore((limit + 1) // 2)
@@ -148,20 +160,21 @@ class Gateway(Reader):
         return task
 
     async def _run(self, work: Work[T], ended: asyncio.Future[None], seconds: float | None) -> T:
-        self._running[ended] = connection = self.database.connection()
         watch: asyncio.TimerHandle | None = None
         try:
-            try:
-                async with asyncio.timeout(None if is_sqlite(self.database) else 2 * CONNECT_SECONDS):
-                    await connection.__aenter__()
-            except OSError as error:  # in `work` it may be about a file, here it is about the connection
-                raise DatabaseUnavailable(str(error) or "no connection in time") from error
-            if seconds is not None:
+            self._running[ended] = connection = await self._connect()
+            if seconds is not None and not self._most_kept:
                 watch = asyncio.get_running_loop().call_later(seconds, abort, connection)
             try:
-                return await work(connection)
-            finally:
+                result = await work(connection)
+            except BaseException:
                 await connection.__aexit__()
+                raise
+            if len(self._kept) < self._most_kept:
+                self._kept.append(connection)
+            else:
+                await connection.__aexit__()
+            return result
         except DatabaseError as error:
             raise self.named(error) from error.__cause__
         except Exception as error:
@@ -171,6 +184,17 @@ class Gateway(Reader):
         finally:
             if watch is not None:
                 watch.cancel()
+
+    async def _connect(self) -> Connection:
+        if self._kept:
+            return self._kept.pop()
+        connection = self.database.connection()
+        try:
+            async with asyncio.timeout(None if is_sqlite(self.database) else 2 * CONNECT_SECONDS):
+                await connection.__aenter__()
+        except OSError as error:  # in `work` it may be about a file, here it is about the connection
+            raise DatabaseUnavailable(str(error) or "no connection in time") from error
+        return connection
 
     def named(self, error: DatabaseError) -> DatabaseError:
         """The error with the database's name in its message, and no password."""
@@ -189,6 +213,8 @@ class Gateway(Reader):
                     abort(connection)
             if late:
                 await asyncio.wait(late, timeout=seconds)
+        while self._kept:
+            await self._kept.pop().__aexit__()
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 from databases.core import Connection
 from databases.interfaces import Record
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, not_, or_, select
+from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, func, or_, select
 
 from .gateway import Reader
 from .models import LARGER, Interaction, Row
-from .schema import IN_ORDER, interactions, is_of, not_deleted, raw, shared_interactions
+from .schema import IN_ORDER, interactions, is_of, not_deleted, raw, shared_interactions, size_bytes, utf_8
 from .shares import IS_SHARED
+from .statement import Statement
 
 _INTERACTION = [interactions.c[name] for name in Interaction.__slots__]
 _ROW = [raw.c[name] for name in Row.__slots__]
-_DATA = Row.__slots__.index("data")
 _JSON = ("data", "file_list", "human_data", "human_file_list")
 
 RUNNING = ("running", "waiting")
@@ -54,12 +56,37 @@ class OutlineRow(NamedTuple):
     create_time: str | None
 
 
+class ShownRow(NamedTuple):
+    """What of a row a viewer is shown, and its place; a field is named as its column is. `data` is UTF-8."""
+
+    id: int
+    step: int | None
+    data: bytes | None
+    status: str | None
+    current: str | None
+    node_id: str
+    file_list: str | None
+    include_pictures: bool
+    create_time: str | None
+
+
 class RowCount(NamedTuple):
     """How many rows a recording has; `deleted` and `last_deleted` (an id) change when one more is marked as deleted."""
 
     total: int
     deleted: int
     last_deleted: int | None
+
+
+_DATA = ShownRow._fields.index("data")
+_FILES = ShownRow._fields.index("file_list")
+_COLUMNS = len(ShownRow._fields)
+_INTERACTION_OF = Statement(select(*_INTERACTION).where(interactions.c.interaction_id == bindparam("of")))
+_SHARED_INTERACTION_OF = Statement(
+    select(*_INTERACTION).where(
+        interactions.c.interaction_id == bindparam("of"), not_deleted(interactions.c.is_deleted), IS_SHARED
+    )
+)
 
 
 class InteractionCRUD:
@@ -73,18 +100,15 @@ class InteractionCRUD:
 
     async def get_interaction(self, interaction_id: str) -> Interaction | None:
         """The interaction of that id, deleted or not, shared or not."""
-        return await self._find(is_of(interactions, interaction_id), interaction_id)
+        return await self._find(_INTERACTION_OF, interaction_id)
 
     async def get_shared_interaction(self, interaction_id: str) -> Interaction | None:
         """The interaction of that id, where it is shared and neither it nor the share is deleted."""
-        there = and_(is_of(interactions, interaction_id), not_deleted(interactions.c.is_deleted), IS_SHARED)
-        return await self._find(there, interaction_id)
+        return await self._find(_SHARED_INTERACTION_OF, interaction_id)
 
-    async def _find(self, condition: ColumnElement[bool], interaction_id: str) -> Interaction | None:
-        records = await self._gateway.fetch_all(select(*_INTERACTION).where(condition))
-        found = [_interaction(record) for record in records]
-        # XAgent's MySQL takes upper and lower case for the same.
-        return next((one for one in found if one.interaction_id == interaction_id), None)
+    async def _find(self, statement: Statement, interaction_id: str) -> Interaction | None:
+        records = await self._gateway.run(lambda connection: statement.fetch_all(connection, of=interaction_id))
+        return _interaction_of(interaction_id, records)
 
     async def get_user_name(self, interaction: Interaction) -> str:
         """The name under which an interaction was shared; the id of its user where it never was."""
@@ -102,22 +126,25 @@ class InteractionCRUD:
         return await self._gateway.fetch_one(query.limit(1)) is not None
 
     async def search_many_raws(
-        self, interaction_id: str, *, after: Position | None = None, limit: int = 256, max_data: int | None = None
+        self, interaction_id: str, *, after: Position | None = None, limit: int = 256
     ) -> list[Row]:
-        """At most `limit` rows in order of (step, id), beginning after `after`; deleted ones left out.
-
-        With `max_data`, data of more characters isn't read: it comes as `LARGER`.
-        """
-        columns: list[Any] = list(_ROW)
-        if max_data is not None:
-            small = func.length(cast(raw.c.data, Text)) <= max_data
-            columns[_DATA] = case((small, raw.c.data)).label("data")
-            columns.append(not_(small).label("is_larger"))
-        query = select(*columns).where(is_of(raw, interaction_id), not_deleted(raw.c.is_deleted))
+        """At most `limit` rows in order of (step, id), beginning after `after`; deleted ones left out."""
+        query = select(*_ROW).where(is_of(raw, interaction_id), not_deleted(raw.c.is_deleted))
         if after is not None:
             query = query.where(_comes_after(after))
         records = await self._gateway.fetch_all(query.order_by(*IN_ORDER).limit(limit))
         return [row_from(record) for record in records]
+
+    async def read_page(
+        self, interaction_id: str, *, after: Position | None, limit: int, max_data: int | None = None
+    ) -> list[ShownRow]:
+        """The same rows as they are shown. With `max_data`, data of more bytes isn't read: it comes as `LARGER`."""
+        statement = _page(after is None, after is not None and after.step is None, max_data is not None)
+        values = {"of": interaction_id, "most": limit} | _values(after)
+        if max_data is not None:
+            values["max_data"] = max_data
+        records = await self._gateway.run(lambda connection: statement.fetch_all(connection, **values))
+        return [_shown(record) for record in records]
 
     async def get_row(self, interaction_id: str, offset: int) -> Row | None:
         """The row at `offset`, a place in the recording as counted from 1; None where there is none."""
@@ -125,19 +152,19 @@ class InteractionCRUD:
         record = await self._gateway.fetch_one(query.order_by(*IN_ORDER).limit(1).offset(offset - 1))
         return None if record is None else row_from(record)
 
-    async def read_on(self, interaction_id: str, after: Position | None) -> tuple[Interaction | None, list[OutlineRow]]:
-        """The interaction, and then the same rows without their content, the next 500: with one connection for both."""
-        columns = (raw.c.id, raw.c.step, raw.c.status, raw.c.current, raw.c.create_time)
-        query = select(*columns).where(is_of(raw, interaction_id), not_deleted(raw.c.is_deleted))
-        if after is not None:
-            query = query.where(_comes_after(after))
+    async def read_on(
+        self, interaction_id: str, after: Position | None, limit: int = 500
+    ) -> tuple[Interaction | None, list[OutlineRow]]:
+        """The interaction, and then the same rows without their content: with one connection for both."""
+        statement = _outline(after is None, after is not None and after.step is None)
+        values = {"of": interaction_id, "most": limit} | _values(after)
 
-        async def read(connection: Connection) -> tuple[Record | None, list[Record]]:
-            found = await connection.fetch_one(select(*_INTERACTION).where(is_of(interactions, interaction_id)))
-            return found, await connection.fetch_all(query.order_by(*IN_ORDER).limit(500))
+        async def read(connection: Connection) -> tuple[Sequence[Any], Sequence[Any]]:
+            found = await _INTERACTION_OF.fetch_all(connection, of=interaction_id)
+            return found, await statement.fetch_all(connection, **values)
 
         found, records = await self._gateway.run(read)
-        return None if found is None else _interaction(found), [OutlineRow(**record._mapping) for record in records]
+        return _interaction_of(interaction_id, found), [OutlineRow._make(record) for record in records]
 
     async def search_plans(self, interaction_id: str) -> list[str]:
         """The data, as JSON text, of the rows that hold plans, in order: those of status `start` and `subtask`."""
@@ -199,13 +226,49 @@ def _comes_after(position: Position) -> ColumnElement[bool]:
     return and_(raw.c.step >= position.step, or_(raw.c.step > position.step, raw.c.id > position.id))
 
 
+def _statement(columns: Sequence[Any], from_first: bool, without_step: bool) -> Statement:
+    query = select(*columns).where(raw.c.interaction_id == bindparam("of"), not_deleted(raw.c.is_deleted))
+    if not from_first:
+        place = Position(None if without_step else bindparam("step"), bindparam("id"))  # type: ignore[arg-type]
+        query = query.where(_comes_after(place))
+    return Statement(query.order_by(*IN_ORDER).limit(bindparam("most")))
+
+
+@cache
+def _outline(from_first: bool, without_step: bool) -> Statement:
+    return _statement([raw.c[name] for name in OutlineRow._fields], from_first, without_step)
+
+
+@cache
+def _page(from_first: bool, without_step: bool, bounded: bool) -> Statement:
+    columns: list[Any] = [raw.c[name] for name in ShownRow._fields]
+    columns[_DATA] = utf_8(raw.c.data)
+    columns[_FILES] = cast(raw.c.file_list, Text)
+    if bounded:
+        small = size_bytes(raw.c.data) <= bindparam("max_data")
+        columns[_DATA] = case((small, columns[_DATA]))
+        columns.append(case((small, 0), (raw.c.data.is_not(None), 1), else_=0))
+    return _statement(columns, from_first, without_step)
+
+
+def _values(after: Position | None) -> dict[str, Any]:
+    if after is None:
+        return {}
+    return {"id": after.id} if after.step is None else {"id": after.id, "step": after.step}
+
+
+def _shown(record: Sequence[Any]) -> ShownRow:
+    row = ShownRow._make(record[:_COLUMNS])
+    if len(record) > _COLUMNS and record[_COLUMNS]:
+        return row._replace(data=LARGER)
+    return row._replace(data=row.data.encode("utf-8", "surrogateescape")) if isinstance(row.data, str) else row
+
+
 def row_from(record: Record) -> Row:
     """A row of the table `raw`, of which all columns were read."""
     values = dict(record._mapping)
     for name in _JSON:
         values[name] = _json_text(values[name])
-    if values.pop("is_larger", None):
-        values["data"] = LARGER
     return Row(**values)
 
 
@@ -214,6 +277,15 @@ def _json_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _interaction_of(interaction_id: str, records: Sequence[Sequence[Any]]) -> Interaction | None:
+    # XAgent's MySQL takes upper and lower case for the same.
+    for found in (Interaction(*record) for record in records):
+        if found.interaction_id == interaction_id:
+            deleted = found.is_deleted
+            return replace(found, is_deleted=None if deleted is None else bool(deleted))
+    return None
 
 
 def _interaction(record: Record) -> Interaction:

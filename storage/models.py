@@ -34,8 +34,8 @@ class Interaction:
     id: int | None = None
 
 
-LARGER = str(b"larger", "ascii")
-"""Stands for data that was not read because it is larger than was asked for: this very object, no text equal to it."""
+LARGER = bytes(bytearray(b"larger"))
+"""Stands for data that was not read because it is larger than was asked for: this very object, none equal to it."""
 
 
 @dataclass(frozen=True, slots=True)

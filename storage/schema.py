@@ -248,6 +248,45 @@ def is_of(table: Table, interaction_id: str) -> ColumnElement[bool]:
     return condition
 
 
+class _OfText(ColumnElement[Any]):
+    inherit_cache = True
+
+    def __init__(self, column: Column[Any]) -> None:
+        self.column = column
+
+
+class size_bytes(_OfText):
+    """The size in bytes of the text of a JSON column."""
+
+    type = Integer()
+
+
+class utf_8(_OfText):
+    """The text of a JSON column, on SQLite as the bytes that were stored: nobody has to decode them first."""
+
+    type = Text()
+
+
+@compiles(size_bytes)
+def _octets(element: size_bytes, compiler: Any, **options: Any) -> str:
+    return f"octet_length({_text(element, compiler, **options)})"
+
+
+@compiles(size_bytes, "sqlite")
+def _length_of_blob(element: size_bytes, compiler: Any, **options: Any) -> str:
+    return f"length({_blob(element, compiler, **options)})"
+
+
+@compiles(utf_8)
+def _text(element: _OfText, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(cast(element.column, Text), **options))
+
+
+@compiles(utf_8, "sqlite")
+def _blob(element: _OfText, compiler: Any, **options: Any) -> str:
+    return f"CAST({compiler.process(element.column, **options)} AS BLOB)"
+
+
 def wide(number: int) -> ColumnElement[int]:
     """A number that may be larger than the column with which it is compared; the drivers don't take it as it is."""
     return cast(literal(number, BigInteger), BigInteger)
