@@ -63,11 +63,11 @@ class Channel:
             size_bytes = len(text.encode())
         try:
             await within(self._timeout, self._send({"type": "websocket.send", "text": text}))
+        except TimeoutError:  # an OSError, too
+            raise ConnectionEnd(TOO_SLOW, "the viewer reads too slowly") from None
         except (OSError, RuntimeError) as error:  # he has left; or the server has closed, without answers to its pings
             self._websocket.application_state = WebSocketState.DISCONNECTED
             raise WebSocketDisconnect(1006) from error
-        except TimeoutError:
-            raise ConnectionEnd(TOO_SLOW, "the viewer reads too slowly") from None
         self._on_sent(size_bytes)
 
     async def close(self, code: int, text: str | None = None, reason: str = "", subprotocol: str | None = None) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.interactions import InteractionCRUD, Position, RowCount, ShownRow
-from storage.models import Interaction
+from storage.interactions import InteractionCRUD, Position, RowCount
+from storage.models import Interaction, ShownRow
 from storage.workspace import Workspace, record_directory
 
-from .frames import FrameCache, Page, Run
+from .frames import FrameCache
 from .recording import RowEncoder
+from .rows import Page, Run
 from .watched import Watched, new_key
 
 FIRST_PAGE_ROWS = 16
@@ -53,14 +54,14 @@ class ClassicFeed:
         interaction: Interaction,
         interactions: InteractionCRUD,
         cache: FrameCache[ClassicPage],
-        workspace: Workspace,
+        encoder: RowEncoder,
     ) -> None:
         self.interaction = interaction
         self.viewers = 0
         self.key = new_key()
         self._interactions = interactions
         self._cache = cache
-        self._encoder = RowEncoder(interaction.interaction_id, workspace)
+        self._encoder = encoder
         self._version = 0
         self._count: RowCount | None = None
         self._checked = float("-inf")
@@ -125,7 +126,8 @@ class ClassicFeeds:
 
     def __init__(self, interactions: InteractionCRUD, cache: FrameCache[ClassicPage], base_dir: Path) -> None:
         def make(interaction: Interaction) -> ClassicFeed:
-            return ClassicFeed(interaction, interactions, cache, Workspace(record_directory(base_dir, interaction)))
+            workspace = Workspace(record_directory(base_dir, interaction))
+            return ClassicFeed(interaction, interactions, cache, RowEncoder(interaction.interaction_id, workspace))
 
         self._watched = Watched(cache, make)
 

@@ -24,11 +24,11 @@ from .channel import Channel, ConnectionEnd
 from .classic_feed import CHECK_SECONDS, ClassicFeeds, ClassicPage, RecordingReader
 from .clock import Clock
 from .feed import Feeds
-from .frames import Run
 from .logs import LogFiles, ShareLog, hide_tokens, printable
 from .metrics import Metrics
 from .playback import Playback, classic_pause
 from .revocation import Revocation
+from .rows import Run
 from .settings import XAgentServerEnv
 from .visit import Visit
 from .wire import CONNECTED, PONG, WireError, decode_command, decode_stored, encode_error, encode_refusal

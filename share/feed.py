@@ -13,8 +13,9 @@ from storage.interactions import RUNNING, InteractionCRUD, RowCount
 from storage.models import Interaction
 from storage.notifications import Notifications
 
-from .frames import PAGE_ROWS, FrameCache, Page
+from .frames import PAGE_ROWS, FrameCache
 from .outline import LAST_STATES, Outline, epoch_of
+from .rows import Page
 from .watched import Watched, new_key
 from .wire import WireError, decode_stored
 from .wire_v1 import MAX_DATA_BYTES, encode_row, rows_frame, rows_page
@@ -117,7 +118,7 @@ class Feed:
             found, rows = await self._interactions.read_on(
                 interaction_id, self.outline.position(len(self.outline)), OUTLINE_ROWS
             )
-            self.outline.extend(rows)
+            self.outline.append(rows)
             if rows and known:
                 self._grown = asyncio.get_running_loop().time()
             if len(rows) < OUTLINE_ROWS:

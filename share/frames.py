@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 PAGE_ROWS = 64
 
-
-class Page:
-    """Texts that follow one another, as UTF-8 in one piece: what is sent is a part of it, and takes no making."""
-
-    def __init__(self, texts: Sequence[bytes], before: bytes = b"", between: bytes = b"", after: bytes = b"") -> None:
-        self._starts, self._ends = array("Q"), array("Q")
-        end = len(before) - len(between)
-        for text in texts:
-            self._starts.append(start := end + len(between))
-            self._ends.append(end := start + len(text))
-        self.body = before + between.join(texts) + after
-        self.size_bytes = len(self.body) + 2 * 8 * len(texts)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def size_of(self, first: int, last: int) -> int:
-        """How many bytes the texts from `first` up to and without `last` take, with what is between them."""
-        return self._ends[last - 1] - self._starts[first]
-
-    def piece(self, first: int, last: int) -> bytes:
-        """Those texts, with what is between them."""
-        return self.body[self._starts[first] : self._ends[last - 1]]
+ALONE_BYTES = 4 * 1024 * 1024
+"""Of a recording with one viewer: he needs what is before him, and a few steps back."""
 
 
 class Cacheable(Protocol):
@@ -45,7 +22,6 @@ class Cacheable(Protocol):
 
 
 P = TypeVar("P", bound=Cacheable)
-P_co = TypeVar("P_co", bound=Page, covariant=True)
 Key = tuple[int, object]
 """Whose page it is, and which."""
 
@@ -67,7 +43,7 @@ class FrameCache(Generic[P]):
     async def get(self, key: Key, rows: int, load: Callable[[], Awaitable[P]], *, alone: bool = False) -> P:
         """The page of `key` with at least `rows` rows, loaded where it isn't there or has fewer.
 
-        For who watches `alone`, no page is kept behind him but the one that he had last.
+        Of what somebody watches `alone`, at most `ALONE_BYTES` are kept.
         """
         page = self._pages.get(key)
         hit = page is not None and len(page) >= rows
@@ -107,32 +83,23 @@ class FrameCache(Generic[P]):
             return page
         if key in self._pages:
             self._forget(key)
-        for old in self._of(key[0])[:-1] if alone else ():
-            self._forget(old)
         self._pages[key] = page
         self.size_bytes += page.size_bytes
+        if alone:
+            self._thin(key[0])
         while self.size_bytes > self._limit:
             self._forget(next(iter(self._pages)))
         return page
 
+    def _thin(self, owner: int) -> None:
+        room = ALONE_BYTES
+        for key in reversed(self._of(owner)):
+            room -= self._pages[key].size_bytes
+            if room < 0:
+                self._forget(key)
+
     def _forget(self, key: Key) -> None:
         self.size_bytes -= self._pages.pop(key).size_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Run(Generic[P_co]):
-    """The rows of a page from `first` up to and without `last`."""
-
-    page: P_co
-    first: int
-    last: int
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def texts(self) -> list[bytes]:
-        """Each of them."""
-        return [self.page.piece(row, row + 1) for row in range(self.first, self.last)]
 
 
 def _seen(task: asyncio.Task[P]) -> None:

@@ -59,7 +59,7 @@ class Outline:
         """The offsets of the markers, in order."""
         return list(self._subtasks.values())
 
-    def extend(self, rows: Sequence[OutlineRow]) -> None:
+    def append(self, rows: Sequence[OutlineRow]) -> None:
         """Add rows that come after those that are known."""
         if not rows:
             return

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from .classic_feed import ClassicPage, RecordingReader
 from .clock import Clock
-from .frames import Run
+from .rows import Run
 from .visit import Visit
 
 YIELD_EVERY = 16

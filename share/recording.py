@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from storage.interactions import ShownRow
+from storage.models import ShownRow
 from storage.workspace import Workspace
 
 from .content import handle_data, handle_workspace_filelist
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 LARGE_DATA = 64 * 1024  # bytes, above which a row is encoded in a thread
 MANY_PARTS = 1000  # objects and lists in a row, above which it is worth counting what their indentation takes
+DEEP_DATA = 8000  # bytes, below which no indentation comes to 16 MiB, at the thousand levels that Python reads
 MAX_PICTURE_BYTES = 32 * 1024 * 1024  # of one row, all of its pictures together
 ENCODED_IN_ONE_GO = 16
 
@@ -49,7 +50,7 @@ class RowEncoder:
         try:
             read_picture = _PictureReader(self._workspace).read if row.include_pictures else None
             data = decode_stored(row.data)
-            if isinstance(data, dict | list) and row.data is not None and _parts(row.data) > MANY_PARTS:
+            if row.data is not None and _may_be_deep(row.data) and isinstance(data, dict | list):
                 check_indentation(data)
             data = handle_data(data, read_picture)
             return _encode(row, data, handle_workspace_filelist(decode_stored(row.file_list)))
@@ -58,8 +59,8 @@ class RowEncoder:
             return _encode(row, None, [], error=f"row {row.node_id} can't be read: {error}")
 
 
-def _parts(data: bytes) -> int:
-    return data.count(b"[") + data.count(b"{")
+def _may_be_deep(data: bytes) -> bool:
+    return len(data) > DEEP_DATA and data.count(b"[") + data.count(b"{") > MANY_PARTS
 
 
 class _PictureReader:

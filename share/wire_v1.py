@@ -11,12 +11,11 @@ from urllib.parse import quote
 
 import orjson
 
-from storage.interactions import ShownRow
-from storage.models import LARGER
+from storage.models import LARGER, ShownRow
 
 from .content import PICTURE_TOOL, handle_workspace_filelist
-from .frames import Page
 from .json_text import is_json
+from .rows import Page
 from .timeline import MAX_SPEED, MIN_SPEED
 from .wire import WireError, decode_stored
 

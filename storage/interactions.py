@@ -12,7 +12,7 @@ from databases.interfaces import Record
 from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, func, or_, select
 
 from .gateway import Reader
-from .models import LARGER, Interaction, Row
+from .models import LARGER, Interaction, Row, ShownRow
 from .schema import IN_ORDER, interactions, is_of, not_deleted, raw, shared_interactions, size_bytes, utf_8
 from .shares import IS_SHARED
 from .statement import Statement
@@ -53,20 +53,6 @@ class OutlineRow(NamedTuple):
     step: int | None
     status: str | None
     current: str | None
-    create_time: str | None
-
-
-class ShownRow(NamedTuple):
-    """What of a row a viewer is shown, and its place; a field is named as its column is. `data` is UTF-8."""
-
-    id: int
-    step: int | None
-    data: bytes | None
-    status: str | None
-    current: str | None
-    node_id: str
-    file_list: str | None
-    include_pictures: bool
     create_time: str | None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 def now() -> str:
@@ -62,6 +63,20 @@ class Row:
     is_receive: bool = False
     include_pictures: bool = False
     id: int | None = None
+
+
+class ShownRow(NamedTuple):
+    """What of a row a viewer is shown, and its place; a field is named as its column is. `data` is UTF-8."""
+
+    id: int
+    step: int | None
+    data: bytes | None
+    status: str | None
+    current: str | None
+    node_id: str
+    file_list: str | None
+    include_pictures: bool
+    create_time: str | None
 
 
 @dataclass(frozen=True, slots=True)

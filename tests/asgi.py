@@ -21,9 +21,10 @@ from starlette.types import ASGIApp, Message
 
 from share.routing import build_routes
 from share.settings import XAgentServerEnv
+from share.wire_v1 import encode_row
 from storage import schema
 from storage.gateway import Gateway
-from storage.models import Interaction, Row
+from storage.models import Interaction, Row, ShownRow
 from tests.fake_clock import PATIENCE_SECONDS, FakeClock, until
 
 DAY = "2023-11-17"
@@ -231,6 +232,18 @@ def row(number: int, value: Any = None, /, **fields: Any) -> Row:
 
 def rows(count: int) -> list[Row]:
     return [row(step, {"thoughts": f"thought {step}"}) for step in range(count)]
+
+
+def shown(stored: Row) -> ShownRow:
+    """The row as it is read to be shown."""
+    read = {name: getattr(stored, name) for name in ShownRow._fields}
+    data = stored.data if stored.data is None else stored.data.encode("utf-8", "surrogatepass")
+    return ShownRow(**read | {"id": stored.id or 1, "data": data})
+
+
+def row_frame(interaction_id: str, stored: Row | None, offset: int, at: float) -> str:
+    """The row's frame in replay.v1."""
+    return encode_row(interaction_id, stored and shown(stored), offset, at).decode()
 
 
 HELLO = ["interaction_id", "description", "user_name", "agent", "mode", "status"]

@@ -13,12 +13,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from share.access import NOT_FOUND
-from share.wire_v1 import encode_row
 from storage import schema
 from storage.gateway import Gateway
 from storage.models import Visibility
 from storage.shares import ShareCRUD
-from tests.asgi import CountingGateway, Server, row
+from tests.asgi import CountingGateway, Server, row, row_frame
 from tests.test_endpoint import AUTHOR, TOKEN, add_user, with_settings
 
 RUN = "/api/v1/recordings/run"
@@ -101,7 +100,7 @@ async def test_the_data_of_a_row_comes_as_it_was_stored(server: Server, offset: 
 
 
 async def test_a_large_row_points_to_its_data(server: Server) -> None:
-    url = json.loads(encode_row("run", row(1, data=LARGE), 2, 0.0))["data_url"]
+    url = json.loads(row_frame("run", row(1, data=LARGE), 2, 0.0))["data_url"]
     assert (await get(server, f"/{url}")).content == LARGE.encode()
 
 
@@ -210,7 +209,7 @@ async def test_a_file_comes_so_that_nothing_in_it_runs(
 
 async def test_the_address_in_a_row_is_that_of_its_file(server: Server) -> None:
     tools = {"tool_name": "PythonNotebook_execute_cell", "tool_output": [{"file_name": "a b/数 据?#%.csv"}]}
-    frame = json.loads(encode_row("run", row(0, {"using_tools": tools}, include_pictures=True), 1, 0.0))
+    frame = json.loads(row_frame("run", row(0, {"using_tools": tools}, include_pictures=True), 1, 0.0))
     url = frame["data"]["using_tools"]["tool_output"][0]["file_url"]
     assert (await get(server, f"/{url}")).content == b"1,2\n"
 

@@ -603,13 +603,14 @@ async def test_the_share_log_of_a_run_without_a_usable_day_is_kept_too(server: S
 
 async def test_each_row_is_logged_at_debug(server: Server) -> None:
     server = with_settings(server, log_level="DEBUG")
-    await watch(server)
+    async with server.connect() as viewer:
+        await viewer.send(SHARED)
+        await server.play_out()
+    sizes = [len(frame) for frame in viewer.frames if "node_id" in frame]
     lines = [line.partition(" DEBUG run: ")[2] for line in await share_log(server)]
-    length = len(json.dumps({"thoughts": "thought 0"}))
     assert [line for line in lines if line] == [
-        'received {"type": "ping"}',
         'received {"type": "shared"}',
-        *(f"sent row node-{step}, {length} characters of data" for step in range(3)),
+        *(f"sent row node-{step}, a frame of {sizes[step]} bytes" for step in range(3)),
     ]
 
 

@@ -66,22 +66,23 @@ async def play(server: Server, name: str) -> tuple[list[str], int | None]:
     path, _, query = events[0]["url"].partition("?")
     async with server.connect(path, dict(parse_qsl(query))) as viewer:
         before: Mapping[str, Any] = {"t": 0}
+        frames = 0
         for event in events:
             if event["event"] == "send":
                 if event["t"] - before["t"] > 1:
                     await server.play_out()
                 await viewer.send(event.get("text", b'{"type":"shared"}'))
             elif event["event"] == "recv":
-                await frame_or_close(server, viewer)
+                frames += 1
+                await frame_or_close(server, viewer, frames)
             before = event
         await server.play_out()
         viewer.close()
         return viewer.frames, await viewer.ended()
 
 
-async def frame_or_close(server: Server, viewer: Viewer) -> None:
-    count = len(viewer.frames)
-    await server.clock.run_until(lambda: len(viewer.frames) > count or viewer.task.done())
+async def frame_or_close(server: Server, viewer: Viewer, frames: int) -> None:
+    await server.clock.run_until(lambda: len(viewer.frames) >= frames or viewer.task.done())
 
 
 @pytest.mark.parametrize("name", WHOLE)

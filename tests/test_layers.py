@@ -29,7 +29,8 @@ ALLOWED = {
     "storage.shares": "gateway models schema",
     "storage.links": "errors gateway models schema shares",
     "storage.gallery": "gateway models schema shares",
-    "storage.interactions": "gateway models schema shares",
+    "storage.statement": "",
+    "storage.interactions": "gateway models schema shares statement",
     "storage.users": "errors gateway models schema",
     "storage.recordings": "database errors gateway interactions models notifications schema shares",
     "share.settings": "",
@@ -41,12 +42,15 @@ ALLOWED = {
     "share.metrics": "settings storage.gateway",
     "share.scrape": "metrics settings",
     "share.visit": "clock metrics",
-    "share.channel": "",
+    "share.within": "",
+    "share.channel": "within",
+    "share.rows": "",
     "share.frames": "",
+    "share.watched": "frames storage.models",
     "share.client": "",
     "share.json_text": "",
     "share.wire": "storage.models",
-    "share.wire_v1": "storage.models content json_text timeline wire",
+    "share.wire_v1": "storage.models content json_text rows timeline wire",
     "share.swe_agent": "",
     "share.json_split": "",
     "share.recording_json": "storage.models json_text",
@@ -58,13 +62,14 @@ ALLOWED = {
     "share.access": "settings storage.gateway storage.interactions storage.links storage.models storage.users"
     " storage.workspace",
     "share.revocation": "storage.interactions storage.links access",
-    "share.recording": "storage.interactions storage.models storage.workspace content logs wire",
-    "share.playback": "storage.models clock recording visit",
+    "share.recording": "storage.models storage.workspace content logs wire",
+    "share.classic_feed": "frames recording rows storage.interactions storage.models storage.workspace watched",
+    "share.playback": "classic_feed clock rows visit",
     "share.outline": "storage.interactions storage.models timeline",
-    "share.feed": "frames outline storage.interactions storage.models storage.notifications wire wire_v1",
+    "share.feed": "frames outline rows storage.interactions storage.models storage.notifications watched wire wire_v1",
     "share.replay": "feed timeline visit wire_v1",
-    "share.endpoint": "access channel clock feed logs metrics playback recording revocation settings storage.errors"
-    " storage.interactions storage.links storage.models storage.workspace visit wire",
+    "share.endpoint": "access channel classic_feed clock feed logs metrics playback revocation rows settings"
+    " storage.errors storage.interactions storage.links storage.models storage.workspace visit wire",
     "share.endpoint_v1": "access channel endpoint feed replay wire wire_v1",
     "share.body": "",
     "share.problems": "",
@@ -93,7 +98,7 @@ ALLOWED = {
     "share.glance": "storage.links access services summary",
     "share.pages": "access card_picture glance media openapi page services storage.errors summary",
     "share.embedding": "access card_picture feed glance media problems services storage.errors summary",
-    "share.routing": "access api api_content api_links api_outline api_recordings clock embedding endpoint"
+    "share.routing": "access api api_content api_links api_outline api_recordings classic_feed clock embedding endpoint"
     " endpoint_v1 feed frames metrics pages revocation scrape services settings static_files"
     " storage.gateway storage.interactions storage.migrations storage.notifications storage.patience wire_v1 xagent",
     "share.application": "clock logs metrics page routing settings storage.errors storage.gateway"
@@ -119,7 +124,15 @@ ALLOWED = {
 
 SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "recording_json", "recording_parts", "swe_agent", "render"}
 SPEAK_JSON |= {"logs", "watch", "client", "api", "xagent_files", "storage.gallery"}
-PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
+PURE = (
+    "share.wire",
+    "share.wire_v1",
+    "share.rows",
+    "share.json_text",
+    "share.content",
+    "share.timeline",
+    "share.render",
+)
 PURE += ("share.formats", "share.swe_agent", "share.json_split", "share.recording_json", "share.recording_parts")
 PURE += ("share.bundle", "share.summary", "share.card_picture", "storage.models")
 NOT_PURE = {"asyncio", "time", "threading", "concurrent", "starlette", "databases", "sqlalchemy", "sqlite3", "socket"}

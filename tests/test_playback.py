@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from share.classic_feed import ClassicFeed, ClassicPage
+from share.frames import FrameCache
 from share.playback import YIELD_EVERY, Playback, classic_pause
-from share.recording import RecordingReader
+from share.recording import RowEncoder
+from share.rows import Run
 from storage.gateway import Gateway
 from storage.interactions import InteractionCRUD
-from storage.models import Row
+from storage.models import Interaction
 from storage.workspace import Workspace
 from tests.asgi import Server, row, rows
 from tests.fake_clock import FakeClock
@@ -31,12 +34,16 @@ class Screen:
         self.clock = clock
         self.shown: list[tuple[float, str]] = []
         self._send_seconds = send_seconds
-        reader = RecordingReader(InteractionCRUD(gateway), "run", Workspace(Path("nowhere")))
-        self.task = asyncio.create_task(Playback(reader, pause, clock).play(self._show))
+        encoder = RowEncoder("run", Workspace(Path("nowhere")))
+        self._feed = ClassicFeed(Interaction("run", "author"), InteractionCRUD(gateway), FrameCache(2**20), encoder)
+        self.task = asyncio.create_task(self._play(pause))
 
-    async def _show(self, stored: Row, frame: str) -> None:
-        assert json.loads(frame)["node_id"] == stored.node_id
-        self.shown.append((self.clock.now(), stored.node_id))
+    async def _play(self, pause: Callable[[], float]) -> None:
+        await Playback(await self._feed.begin(), pause, self.clock).play(self._show)
+
+    async def _show(self, run: Run[ClassicPage]) -> None:
+        for text in run.texts():
+            self.shown.append((self.clock.now(), json.loads(text)["node_id"]))
         await self.clock.sleep_until(self.clock.now() + self._send_seconds)
 
     async def play_out(self) -> list[float]:

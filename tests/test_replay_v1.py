@@ -19,13 +19,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from share import feed as feed_module
 from share.access import NOT_FOUND, RUNNING
-from share.wire_v1 import encode_row
 from storage import schema
 from storage.gateway import Gateway
 from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD
 from storage.shares import ShareCRUD
-from tests.asgi import CountingGateway, ModelClient, Server, Viewer, connect, row, start, tasks_named
+from tests.asgi import CountingGateway, ModelClient, Server, Viewer, connect, row, row_frame, start, tasks_named
 from tests.fake_clock import until
 from tests.test_endpoint import AUTHOR, CONNECTED, TOKEN, add_user, errors, with_settings
 from tests.test_stops import Stop, is_cancelled, is_replaying, leaves, makes_send_fail, vanishes
@@ -248,7 +247,7 @@ async def test_a_frame_of_several_rows_has_at_most_256_kib(server: Server, filli
 
 async def test_rows_that_fill_a_frame_to_the_last_byte_are_no_more_than_256_kib(server: Server) -> None:
     stored = [row(n, data='""', node_id=f"f{n}") for n in range(2)]
-    room = 128 * 1024 - len(encode_row("full", stored[0], 1, 0.0))
+    room = 128 * 1024 - len(row_frame("full", stored[0], 1, 0.0))
     full = [replace(one, data='"' + "x" * (room - 2 * n) + '"') for n, one in enumerate(stored)]
     await server.record(*full, interaction_id="full")
     async with watch(server, "/ws/share/full") as client:
@@ -733,15 +732,17 @@ async def test_disconnect_ends_the_connection(server: Server) -> None:
 async def test_an_error_of_ours_is_logged_and_ends_the_connection_with_1011(
     server: Server, gateway: CountingGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watch(server) as client:
+    many = [row(number, node_id=f"long-{number}") for number in range(100)]
+    await server.record(*many, interaction_id="long", status="finished")
+    async with watch(server, "/ws/share/long") as client:
         gateway.down = True
-        client.post({"type": "shared"})
+        client.post({"type": "shared", "pace": "instant"})
         assert await client.viewer.ended() == 1011
         gateway.down = False
         (frame,) = client.read().errors
     assert (frame["code"], frame["temporary"]) == ("internal", True)
     (error,) = errors(caplog)
-    assert error.getMessage() == "run: closed after an error"
+    assert error.getMessage() == "long: closed after an error"
     assert error.exc_info
     assert error.connection == frame["connection"]  # type: ignore[attr-defined]
 

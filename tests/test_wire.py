@@ -8,16 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from share import wire
 from share.wire import (
     CONNECTED,
     PONG,
     WireError,
     decode_command,
     decode_stored,
-    encode_classic,
     encode_error,
     encode_refusal,
-    encode_row,
     encode_stored,
 )
 
@@ -36,6 +35,14 @@ def json_values(scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def original(value: Any) -> str:
     """What the original server writes; a lone surrogate, on which it dies, as the escape that it was."""
     return json.dumps(value, ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace").decode()
+
+
+def encode_classic(frame: dict[str, Any]) -> str:
+    return wire.encode_classic(frame).decode()
+
+
+def encode_row(**fields: Any) -> str:
+    return wire.encode_row(**fields).decode()
 
 
 def respelt(text: str) -> str:

@@ -18,11 +18,11 @@ from share.wire_v1 import (
     check_command,
     encode,
     encode_error,
-    encode_row,
-    join_rows,
+    rows_frame,
+    rows_page,
 )
 from storage.models import Row
-from tests.asgi import row
+from tests.asgi import row, row_frame
 from tests.test_json_text import ANY_JSON, ANY_TEXT, is_strict_json
 
 STARTED = {
@@ -68,7 +68,7 @@ def rest_of(frame: str, data: str) -> dict[str, Any]:
 
 
 def data_of(stored: Row) -> Any:
-    return strict(encode_row("run", stored, 1, 0.0))["data"]
+    return strict(row_frame("run", stored, 1, 0.0))["data"]
 
 
 def picture_row(output: Any, **fields: Any) -> Row:
@@ -264,13 +264,24 @@ def test_every_frame_is_json_that_a_text_frame_can_carry(frame: dict[str, Any]) 
 
 
 def test_a_row_alone_is_its_own_frame_and_several_are_one() -> None:
-    assert join_rows(['{"a":1}']) == '{"a":1}'
-    assert strict(join_rows(['{"a":1}', '{"b":2}'])) == {"type": "rows", "rows": [{"a": 1}, {"b": 2}]}
+    page = rows_page([b'{"a":1}', b'{"b":2}', b'{"c":3}'])
+    assert rows_frame(page, 1, 2) == (b'{"b":2}', 1)
+    for first, last in ((0, 2), (1, 3), (0, 3)):
+        frame, count = rows_frame(page, first, last)
+        rows = [{"a": 1}, {"b": 2}, {"c": 3}][first:last]
+        assert (strict(frame.decode()), count) == ({"type": "rows", "rows": rows}, len(rows))
+
+
+def test_rows_that_are_too_large_for_one_frame_are_several() -> None:
+    page = rows_page([b"1" * 100_000] * 4)
+    assert [rows_frame(page, first, 4)[1] for first in range(4)] == [2, 2, 2, 1]
+    large = rows_page([b"1" * 300_000] * 2)
+    assert [rows_frame(large, first, 2)[1] for first in range(2)] == [1, 1]
 
 
 def test_a_row_has_classics_keys_and_its_place() -> None:
     stored = row(7, {"a": 1}, create_time="2023-11-17 10:00:00", file_list='["a.txt", 1, "数据"]', current=None)
-    frame = encode_row("run", stored, 8, 2.5)
+    frame = row_frame("run", stored, 8, 2.5)
     assert list(strict(frame)) == KEYS
     assert strict(frame) == {
         "data": {"a": 1},
@@ -288,7 +299,7 @@ def test_a_row_has_classics_keys_and_its_place() -> None:
 
 @pytest.mark.parametrize("file_list", [None, "null", "{}", '"a.txt"', "1", "[]", "[1, null, [], {}]"])
 def test_a_file_list_that_is_none_is_empty(file_list: str | None) -> None:
-    frame = strict(encode_row("run", row(0, file_list=file_list), 1, 0.0))
+    frame = strict(row_frame("run", row(0, file_list=file_list), 1, 0.0))
     assert frame["workspace_file_list"] == [] and frame["success"] is True
 
 
@@ -315,18 +326,18 @@ def test_a_file_list_that_is_none_is_empty(file_list: str | None) -> None:
     ],
 )
 def test_stored_json_is_passed_on_as_it_is(data: str) -> None:
-    rest = rest_of(encode_row("run", row(0, data=data), 1, 0.0), data)
+    rest = rest_of(row_frame("run", row(0, data=data), 1, 0.0), data)
     assert (rest["status"], rest["success"]) == ("inner", True)
 
 
 def test_no_data_is_null() -> None:
-    assert rest_of(encode_row("run", row(0, data=None), 1, 0.0), "null")["success"] is True
+    assert rest_of(row_frame("run", row(0, data=None), 1, 0.0), "null")["success"] is True
 
 
 @given(ANY_JSON, st.none() | st.integers(0, 4), st.booleans())
 def test_any_json_is_passed_on_byte_for_byte(value: Any, indent: int | None, ascii_only: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "backslashreplace").decode()
-    rest_of(encode_row("run", row(0, data=text), 1, 0.0), text)
+    rest_of(row_frame("run", row(0, data=text), 1, 0.0), text)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +368,7 @@ def test_any_json_is_passed_on_byte_for_byte(value: Any, indent: int | None, asc
 )
 def test_a_row_that_cannot_be_read_is_an_error_frame_in_its_place(data: str) -> None:
     stored = row(3, data=data, create_time="2023-11-17 10:00:00")
-    frame = strict(encode_row("run", stored, 4, 1.5))
+    frame = strict(row_frame("run", stored, 4, 1.5))
     assert list(frame) == KEYS
     assert frame["message"].startswith("row 4 can't be read: ")
     assert (frame["data"], frame["status"], frame["success"]) == (None, "error", False)
@@ -367,12 +378,12 @@ def test_a_row_that_cannot_be_read_is_an_error_frame_in_its_place(data: str) -> 
 
 @pytest.mark.parametrize("file_list", ["", "[", "NaN", "[NaN]", '["\udcff"]', "[" * 100_000 + "]" * 100_000])
 def test_a_row_with_a_broken_file_list_is_an_error_frame_in_its_place(file_list: str) -> None:
-    frame = strict(encode_row("run", row(0, {"a": 1}, file_list=file_list), 1, 0.0))
+    frame = strict(row_frame("run", row(0, {"a": 1}, file_list=file_list), 1, 0.0))
     assert (frame["data"], frame["status"], frame["offset"]) == (None, "error", 1)
 
 
 def test_a_row_that_has_been_deleted_is_an_error_frame_in_its_place() -> None:
-    frame = strict(encode_row("run", None, 5, 2.0))
+    frame = strict(row_frame("run", None, 5, 2.0))
     assert list(frame) == KEYS
     assert (frame["status"], frame["message"], frame["offset"]) == ("error", "row 5 has been deleted", 5)
 
@@ -381,7 +392,7 @@ def test_a_row_that_has_been_deleted_is_an_error_frame_in_its_place() -> None:
 def test_whatever_is_stored_the_frame_is_json(stored: Row, status: str, current: str, create_time: str) -> None:
     fields = {name: getattr(stored, name) for name in ("node_id", "interaction_id", "data", "file_list")}
     made = Row(**fields, status=status, current=current, create_time=create_time)
-    assert list(strict(encode_row("run", made, 1, 0.0))) == KEYS
+    assert list(strict(row_frame("run", made, 1, 0.0))) == KEYS
 
 
 @given(ANY_JSON, st.data())
@@ -389,7 +400,7 @@ def test_what_is_nearly_json_never_breaks_out_of_its_frame(value: Any, data: st.
     text = json.dumps(value)
     place = data.draw(st.integers(0, len(text)))
     changed = text[:place] + data.draw(st.sampled_from([*'{}[]",:\\\x00', "NaN", "\udcff"])) + text[place:]
-    frame = strict(encode_row("run", row(0, data=changed), 1, 0.0))
+    frame = strict(row_frame("run", row(0, data=changed), 1, 0.0))
     assert frame["success"] is is_strict_json(changed)
     assert list(frame) == KEYS
 
@@ -400,7 +411,7 @@ def test_what_is_nearly_json_never_breaks_out_of_its_frame(value: Any, data: st.
 def test_a_row_of_a_mebibyte_is_sent_whole() -> None:
     data = json.dumps("x" * (MAX_DATA_BYTES - 2))
     assert len(data) == 1024 * 1024
-    assert "data_url" not in rest_of(encode_row("run", row(0, data=data), 1, 0.0), data)
+    assert "data_url" not in rest_of(row_frame("run", row(0, data=data), 1, 0.0), data)
 
 
 @pytest.mark.parametrize(
@@ -408,7 +419,7 @@ def test_a_row_of_a_mebibyte_is_sent_whole() -> None:
     [json.dumps("x" * (MAX_DATA_BYTES - 1)), json.dumps("数" * (MAX_DATA_BYTES // 3), ensure_ascii=False), "[" * 2**21],
 )
 def test_a_larger_row_has_an_address_instead_of_its_data(data: str) -> None:
-    frame = strict(encode_row("run-1.x", row(0, data=data), 17, 0.0))
+    frame = strict(row_frame("run-1.x", row(0, data=data), 17, 0.0))
     assert list(frame) == [*KEYS, "data_url"]
     assert (frame["data"], frame["success"]) == (None, True)
     assert frame["data_url"] == "api/v1/recordings/run-1.x/rows/17/data"
@@ -444,7 +455,7 @@ def test_a_picture_without_a_name_has_no_address(name: Any) -> None:
 )
 def test_a_row_without_pictures_is_passed_on_as_it_is(stored: Row) -> None:
     assert stored.data is not None
-    rest_of(encode_row("run", stored, 1, 0.0), stored.data)
+    rest_of(row_frame("run", stored, 1, 0.0), stored.data)
 
 
 @pytest.mark.parametrize("output", ["text", None, 1, {"file_name": "a.png"}, [], ["text", 1, None, [{}]]])
@@ -472,7 +483,7 @@ def picture_with(extra: str) -> str:
     ids=["big integer", "lone surrogate", "1e400", "5000 digits", "depth 1000", "depth 5000"],
 )
 def test_what_is_strange_in_a_row_with_pictures_is_no_reason_to_lose_it(extra: str) -> None:
-    frame = encode_row("run", row(0, data=picture_with(extra), include_pictures=True), 1, 0.0)
+    frame = row_frame("run", row(0, data=picture_with(extra), include_pictures=True), 1, 0.0)
     assert '"status":"inner"' in frame
     assert f'"extra":{extra}' in frame
 
