@@ -9,6 +9,7 @@ from contextlib import suppress
 import uvicorn
 
 from .application import create_app
+from .direct_protocol import DirectProtocol
 from .logs import configure_logging
 from .settings import SettingsError, XAgentServerEnv
 from .wire import MAX_MESSAGE_BYTES
@@ -25,6 +26,7 @@ def run_server(settings: XAgentServerEnv) -> int:
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
+        ws=DirectProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # costs seven eighths of the throughput, and 50 to 120 KB a viewer
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,  # without it, a viewer who doesn't read keeps the process alive

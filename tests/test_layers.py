@@ -103,7 +103,8 @@ ALLOWED = {
     " storage.gateway storage.interactions storage.migrations storage.notifications storage.patience wire_v1 xagent",
     "share.application": "clock logs metrics page routing settings storage.errors storage.gateway"
     " storage.interactions storage.users store",
-    "share.serving": "application logs settings wire",
+    "share.direct_protocol": "",
+    "share.serving": "application direct_protocol logs settings wire",
     "share.render": "logs",
     "share.watch": "client logs render",
     "share.cli_store": "formats importing logs recording_json settings storage.errors storage.gateway"

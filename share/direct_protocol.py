@@ -1,0 +1,74 @@
+"""uvicorn's WebSocket protocol, with a short way out for what is sent."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+
+TEXTS = "websocket.send.texts"
+"""The extension in the scope by which an app sees that `websocket.send` takes `texts`."""
+
+_TEXT, _BINARY = (0x80 | int(opcode) for opcode in (Opcode.TEXT, Opcode.BINARY))  # whole: no fragment follows
+_short, _medium, _long = (struct.Struct(form).pack for form in (">BB", ">BBH", ">BBQ"))
+
+
+class DirectProtocol(WebSocketsSansIOProtocol):
+    """Frames data by itself where no extension changes it, and leaves everything else to uvicorn.
+
+    It takes one message more: `{"type": "websocket.send", "texts": [...]}` sends several texts, given as UTF-8 bytes,
+    which are believed to be that. They go out as one write: frames that are written one by one cost a call of the
+    operating system each. The write is as large as they are; who sends slow readers many at once has to bound it.
+    """
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:  # else the handshake was none, and there is no scope
+            self.scope["extensions"][TEXTS] = {}
+
+    async def send(self, message: Any) -> None:
+        """Send an ASGI message. Raises what uvicorn's own does. Safe to cancel, but for `texts` with an extension."""
+        if message["type"] != "websocket.send":
+            await super().send(message)
+            return
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self._is_plain():
+            self.transport.write(b"".join(_frames(message)))
+        elif "texts" in message:
+            for text in message["texts"]:
+                await super().send({"type": "websocket.send", "text": text.decode()})
+        else:
+            await super().send(message)
+
+    def _is_plain(self) -> bool:
+        connection = self.conn
+        return (
+            connection.state is State.OPEN
+            and not (self.close_sent or self.disconnected)
+            and not (connection.extensions or connection.expect_continuation_frame)
+            and not connection.debug  # the log of frames is websockets' own
+        )
+
+
+def _frames(message: dict[str, Any]) -> list[bytes]:
+    data, text = message.get("bytes"), message.get("text")
+    if data is not None:
+        return [_header(_BINARY, len(data)), data]
+    if text is not None:
+        payload = text.encode()
+        return [_header(_TEXT, len(payload)), payload]
+    parts: list[bytes] = []
+    for payload in message.get("texts", ()):
+        parts += _header(_TEXT, len(payload)), payload
+    return parts
+
+
+def _header(first: int, size: int) -> bytes:
+    if size < 126:
+        return _short(first, size)
+    return _medium(first, 126, size) if size < 65_536 else _long(first, 127, size)
