@@ -24,6 +24,6 @@ def outline_routes(services: Services, feeds: Feeds) -> list[BaseRoute]:
             total, epoch = len(feed.outline), feed.epoch
             steps = await asyncio.to_thread(feed.outline.steps, total, MAX_STEPS)
         rounded = [(offset, round(at, 3), status) for offset, at, status in steps]
-        return call.tagged(encode({"total": total, "epoch": epoch, "steps": rounded}).encode())
+        return call.tagged(encode({"total": total, "epoch": epoch, "steps": rounded}))
 
     return [api_route(services, "/recordings/{id}/outline", GET=outline)]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from .within import within
 
 TOO_SLOW = 4008
+
+TEXTS = "websocket.send.texts"
+"""The extension in the scope by which a server says that `websocket.send` takes `texts`, some at once, as UTF-8."""
 
 
 class ConnectionEnd(Exception):
@@ -37,6 +41,7 @@ class Channel:
     ) -> None:
         self._websocket = websocket
         self._send = websocket._send  # Starlette's own looks at states that are looked at here
+        self._takes_texts = TEXTS in websocket.scope.get("extensions", {})
         self._timeout = send_timeout_seconds
         self._on_sent = on_sent
         self._lock = asyncio.Lock()
@@ -48,29 +53,30 @@ class Channel:
         except (OSError, RuntimeError) as error:  # Starlette says it otherwise before the connection is accepted
             raise WebSocketDisconnect(1006) from error
 
-    async def send(self, *texts: str | bytes) -> None:
-        """Send a frame of each of the texts; bytes are UTF-8 already."""
+    async def send(self, *texts: bytes) -> None:
+        """Send a frame of each of the texts, which are UTF-8."""
         async with self._lock:
             if WebSocketState.DISCONNECTED in (self._websocket.client_state, self._websocket.application_state):
                 raise WebSocketDisconnect(1006)
-            for text in texts:
-                await self._send_text(text)
+            if self._takes_texts:
+                await self._write({"type": "websocket.send", "texts": texts})
+            else:
+                for text in texts:
+                    await self._write({"type": "websocket.send", "text": text.decode()})
+            self._on_sent(sum(map(len, texts)))
 
-    async def _send_text(self, text: str | bytes) -> None:
-        if isinstance(text, bytes):
-            size_bytes, text = len(text), text.decode()
-        else:
-            size_bytes = len(text.encode())
+    async def _write(self, message: Message) -> None:
         try:
-            await within(self._timeout, self._send({"type": "websocket.send", "text": text}))
+            await within(self._timeout, self._send(message))
         except TimeoutError:  # an OSError, too
             raise ConnectionEnd(TOO_SLOW, "the viewer reads too slowly") from None
         except (OSError, RuntimeError) as error:  # he has left; or the server has closed, without answers to its pings
             self._websocket.application_state = WebSocketState.DISCONNECTED
             raise WebSocketDisconnect(1006) from error
-        self._on_sent(size_bytes)
 
-    async def close(self, code: int, text: str | None = None, reason: str = "", subprotocol: str | None = None) -> None:
+    async def close(
+        self, code: int, text: bytes | None = None, reason: str = "", subprotocol: str | None = None
+    ) -> None:
         """Send `text`, where given, and the close frame, if the viewer is still there; a viewer yet to be accepted is.
 
         So a browser sees the code: one who is refused without being accepted sees only HTTP 403.
@@ -82,8 +88,8 @@ class Channel:
                 return
             async with asyncio.timeout(1 if code == TOO_SLOW else self._timeout):
                 if text is not None:
-                    await self._websocket.send_text(text)
-                    self._on_sent(len(text.encode()))
+                    await self._websocket.send_text(text.decode())
+                    self._on_sent(len(text))
                 await self._websocket.close(code, reason)
         except (TimeoutError, RuntimeError, WebSocketDisconnect):
             pass  # he doesn't read, or has gone: the server drops the connection when we return

@@ -10,8 +10,7 @@ from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 
-TEXTS = "websocket.send.texts"
-"""The extension in the scope by which an app sees that `websocket.send` takes `texts`."""
+from .channel import TEXTS
 
 _TEXT, _BINARY = (0x80 | int(opcode) for opcode in (Opcode.TEXT, Opcode.BINARY))  # whole: no fragment follows
 _short, _medium, _long = (struct.Struct(form).pack for form in (">BB", ">BBH", ">BBQ"))

@@ -168,17 +168,17 @@ class ReplayServer(WebSocketEndpoint):
         address = self.visit.address or "an unknown address"
         self.log.info(f"connected{way}: user '{printable(visitor.user_id)}' from {address}")
 
-    def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, str]:
+    def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, bytes]:
         """The close code and the last frame for a viewer who isn't let in."""
         self.visit.error_frame(error.name)
         return error.classic_code, encode_refusal(error.message)
 
-    def error_frame(self, code: str, message: str, *, temporary: bool = False) -> str:
+    def error_frame(self, code: str, message: str, *, temporary: bool = False) -> bytes:
         """An error frame with the connection's id in it; it counts as one of this code."""
         self.visit.error_frame(code)
         return self.encode_error(code, message, temporary)
 
-    def encode_error(self, code: str, message: str, temporary: bool) -> str:
+    def encode_error(self, code: str, message: str, temporary: bool) -> bytes:
         """The same in the connection's dialect, not counted."""
         return encode_error(message, self.visit.id)
 

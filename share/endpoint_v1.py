@@ -26,11 +26,11 @@ class ReplayV1Server(ReplayServer):
         await self._admit(websocket)
         await self.channel.accept(self.subprotocol)
 
-    def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, str]:
+    def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, bytes]:
         """The close code and the last frame for a viewer who isn't let in."""
         return error.code, self.error_frame(error.name, error.message, temporary=error.temporary)
 
-    def encode_error(self, code: str, message: str, temporary: bool) -> str:
+    def encode_error(self, code: str, message: str, temporary: bool) -> bytes:
         return encode_error(code, message, self.visit.id, temporary=temporary)
 
     async def _attend(self, websocket: WebSocket) -> None:
@@ -44,13 +44,13 @@ class ReplayV1Server(ReplayServer):
             await super()._attend(websocket)
             self._stop()
 
-    async def _send(self, frame: str | bytes) -> None:
-        if self.admission.link is not None and isinstance(frame, bytes):
-            # Rows are made once for all viewers; who came by a link has only that, and doesn't learn the id.
+    async def _send(self, frame: bytes) -> None:
+        if self.admission.link is not None:
+            # Frames are made once for all viewers; who came by a link has only that, and doesn't learn the id.
             frame = rename_recording(frame, self.interaction.interaction_id, self.client_id)
         await self.channel.send(frame)
 
-    async def _hello(self, feed: Feed) -> str:
+    async def _hello(self, feed: Feed) -> bytes:
         data = await feed.describe(self.admission.name)
         return encode({"status": "connect", "success": True, "message": "connect success", "data": data})
 

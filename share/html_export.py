@@ -37,7 +37,7 @@ async def export_html(
     yield before
     async with Feeds(interactions, FrameCache(0)).open(interaction) as feed:
         hello = await feed.describe(interaction.interaction_id) | {"live": False}
-        yield _inside(f'{{"recording":{encode(hello)},"rows":[')
+        yield _inside(f'{{"recording":{encode(hello).decode()},"rows":[')
         async for piece in _rows(interactions, feed):
             yield piece
     yield b'],"files":['
@@ -45,7 +45,7 @@ async def export_html(
     for name in await asyncio.to_thread(workspace.list_files):
         content = await asyncio.to_thread(workspace.read_file, name, ALL)
         if content is not None:
-            head = encode({"name": name, "media_type": media_type_of(name)})[:-1]
+            head = encode({"name": name, "media_type": media_type_of(name)}).decode()[:-1]
             yield _inside(f'{separator}{head},"content":"') + base64.b64encode(content) + b'"}'
             separator = ","
     yield b"]}" + after

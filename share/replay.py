@@ -15,7 +15,7 @@ from .wire_v1 import FieldError, encode
 MAX_BATCH_ROWS = 64
 MAX_WAITING_COMMANDS = 1000
 
-Command = Mapping[str, Any] | str
+Command = Mapping[str, Any] | bytes
 """A checked command, or the frame that answers one that could not be."""
 
 
@@ -30,8 +30,8 @@ class Replay:
         self,
         feed: Feed,
         visit: Visit,
-        send: Callable[[str | bytes], Awaitable[None]],
-        error_frame: Callable[[str, str], str],
+        send: Callable[[bytes], Awaitable[None]],
+        error_frame: Callable[[str, str], bytes],
         *,
         pace: str,
     ) -> None:
@@ -108,7 +108,7 @@ class Replay:
         return True
 
     async def _answer(self, command: Command, asked: float) -> None:
-        if isinstance(command, str):
+        if isinstance(command, bytes):
             await self._send(command)
             return
         try:
@@ -186,7 +186,7 @@ class Replay:
         _check_range("seek", "offset", offset, timeline.total)
         timeline.seek(offset, now)
 
-    def _state(self) -> str:
+    def _state(self) -> bytes:
         timeline = self._timeline
         assert timeline is not None
         return encode(
@@ -203,7 +203,7 @@ class Replay:
             }
         )
 
-    def _not_started(self, command: Mapping[str, Any]) -> str:
+    def _not_started(self, command: Mapping[str, Any]) -> bytes:
         return self._error_frame("not_started", f"{command['type']}: expected the replay to be started first")
 
 

@@ -124,23 +124,23 @@ def check_indentation(value: Any) -> None:
         raise WireError("expected JSON that is not nested as deeply in as many places")
 
 
-def _connect(message: str, *, success: bool) -> str:
-    return encode_classic({"data": None, "status": "connect", "message": message, "success": success}).decode()
+def _connect(message: str, *, success: bool) -> bytes:
+    return encode_classic({"data": None, "status": "connect", "message": message, "success": success})
 
 
 CONNECTED = _connect("connect success", success=True)
-PONG = encode_classic({"type": "pong"}).decode()
+PONG = encode_classic({"type": "pong"})
 
 
-def encode_refusal(message: str) -> str:
+def encode_refusal(message: str) -> bytes:
     """The frame that tells a viewer why he isn't let in."""
     return _connect(message, success=False)
 
 
-def encode_error(message: str, connection: str) -> str:
+def encode_error(message: str, connection: str) -> bytes:
     """The frame that tells a viewer what was wrong, with what he sent or with us; `connection` is his one's id."""
     frame = {"data": None, "status": "error", "message": message, "success": False, "connection": connection}
-    return encode_classic(frame).decode()
+    return encode_classic(frame)
 
 
 def encode_row(

@@ -148,12 +148,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 100 else text[:100] + "…"
 
 
-def encode(frame: Mapping[str, Any]) -> str:
+def encode(frame: Mapping[str, Any]) -> bytes:
     """A frame as compact JSON. A lone surrogate, which no text frame can carry, becomes its escape."""
-    return _encode(frame).decode()
-
-
-def _encode(frame: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(frame)
     except orjson.JSONEncodeError:  # it is in there, or an integer beyond 64 bits, or it is deeper than 254
@@ -164,7 +160,7 @@ def _encode(frame: Mapping[str, Any]) -> bytes:
 PONG = encode({"type": "pong"})
 
 
-def encode_error(code: str, message: str, connection: str, *, temporary: bool = False) -> str:
+def encode_error(code: str, message: str, connection: str, *, temporary: bool = False) -> bytes:
     """What was wrong on the connection of that id; `temporary` where trying again can help."""
     return encode({"type": "error", "code": code, "message": message, "temporary": temporary, "connection": connection})
 
@@ -225,7 +221,7 @@ def encode_row(
         return orjson.dumps(frame)
     except orjson.JSONEncodeError:  # a lone surrogate; only orjson knows what a fragment is
         frame["data"] = None
-        return b'{"data":%b%b' % (data, _encode(frame).removeprefix(b'{"data":null'))
+        return b'{"data":%b%b' % (data, encode(frame).removeprefix(b'{"data":null'))
 
 
 def _read_files(text: str | None) -> list[dict[str, str]]:
@@ -236,7 +232,7 @@ _files = lru_cache(maxsize=64)(_read_files)
 
 
 def _unreadable(offset: int, at: float, row: ShownRow | None, message: str) -> bytes:
-    return _encode(
+    return encode(
         {
             "data": None,
             "status": "error",
@@ -281,7 +277,7 @@ def _put_picture_urls(interaction_id: str, text: bytes, data: Any) -> bytes:
         if isinstance(part, dict) and isinstance(name := part.get("file_name"), str) and _stays_inside(name):
             part["file_url"] = f"{recording_url(interaction_id)}/files/{quote(name, safe='/', errors='replace')}"
     tools["is_include_pictures"] = True
-    return _encode(data)
+    return encode(data)
 
 
 def _stays_inside(name: str) -> bool:

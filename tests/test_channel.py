@@ -55,7 +55,7 @@ async def open_channel(socket: Socket, timeout: float = NEVER) -> Channel:
 
 async def test_a_frame_is_sent_as_text() -> None:
     socket = Socket()
-    await (await open_channel(socket)).send("数据")
+    await (await open_channel(socket)).send("数据".encode())
     assert socket.sent[1] == {"type": "websocket.send", "text": "数据"}
 
 
@@ -72,7 +72,7 @@ async def test_frames_of_many_senders_go_out_one_after_the_other_in_their_order(
         under_way -= 1
 
     socket.on_send = slow
-    await asyncio.gather(*(channel.send(str(number)) for number in range(5)))
+    await asyncio.gather(*(channel.send(b"%d" % number) for number in range(5)))
     assert [message["text"] for message in socket.sent[1:]] == ["0", "1", "2", "3", "4"]
 
 
@@ -81,7 +81,7 @@ async def test_a_send_that_does_not_get_through_in_time_ends_the_connection_with
     channel = await open_channel(socket, AT_ONCE)
     socket.on_send = blocked
     with pytest.raises(ConnectionEnd) as end:
-        await channel.send("frame")
+        await channel.send(b"frame")
     assert end.value.code == TOO_SLOW == 4008
 
 
@@ -91,14 +91,14 @@ async def test_a_send_to_a_viewer_who_has_left_says_so(lost: Callable[[Message],
     channel = await open_channel(socket)
     socket.on_send = lost
     with pytest.raises(WebSocketDisconnect):
-        await channel.send("frame")
+        await channel.send(b"frame")
 
 
 async def test_a_second_send_to_a_viewer_who_has_left_says_so_too() -> None:
     socket = Socket()
     channel = await open_channel(socket)
     socket.on_send = gone
-    results = await asyncio.gather(channel.send("row"), channel.send("pong"), return_exceptions=True)
+    results = await asyncio.gather(channel.send(b"row"), channel.send(b"pong"), return_exceptions=True)
     assert [type(result) for result in results] == [WebSocketDisconnect, WebSocketDisconnect]
 
 
@@ -107,7 +107,7 @@ async def test_nothing_is_sent_when_the_disconnect_has_been_read() -> None:
     channel = await open_channel(socket)
     await socket.websocket.receive()
     with pytest.raises(WebSocketDisconnect):
-        await channel.send("frame")
+        await channel.send(b"frame")
     assert socket.kinds() == ["accept"]
 
 
@@ -122,13 +122,13 @@ async def test_a_cancelled_send_lets_the_next_one_through() -> None:
     socket = Socket()
     channel = await open_channel(socket)
     socket.on_send = blocked
-    task = asyncio.create_task(channel.send("never sent"))
+    task = asyncio.create_task(channel.send(b"never sent"))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
     socket.on_send = None
-    await channel.send("sent")
+    await channel.send(b"sent")
     assert [message.get("text") for message in socket.sent] == [None, "sent"]
 
 
@@ -141,14 +141,14 @@ async def test_close_sends_the_code() -> None:
 
 async def test_close_sends_the_text_first() -> None:
     socket = Socket()
-    await (await open_channel(socket)).close(1000, "farewell")
+    await (await open_channel(socket)).close(1000, b"farewell")
     assert socket.kinds() == ["accept", "send", "close"]
     assert socket.sent[1]["text"] == "farewell"
 
 
 async def test_close_accepts_first_so_that_a_browser_sees_the_code() -> None:
     socket = Socket()
-    await Channel(socket.websocket, NEVER).close(1000, "refusal")
+    await Channel(socket.websocket, NEVER).close(1000, b"refusal")
     assert socket.kinds() == ["accept", "send", "close"]
 
 
@@ -164,7 +164,7 @@ async def test_a_viewer_who_has_left_is_not_closed() -> None:
     socket = Socket({"type": "websocket.disconnect", "code": 1001})
     channel = await open_channel(socket)
     await socket.websocket.receive()
-    await channel.close(1000, "farewell")
+    await channel.close(1000, b"farewell")
     assert socket.kinds() == ["accept"]
 
 
@@ -176,7 +176,7 @@ async def test_closing_towards_a_viewer_who_is_just_leaving_is_no_error(
     socket = Socket()
     channel = await open_channel(socket) if accepted else Channel(socket.websocket, NEVER)
     socket.on_send = lost
-    await channel.close(1000, "farewell")
+    await channel.close(1000, b"farewell")
 
 
 @pytest.mark.parametrize("code", [1000, TOO_SLOW])

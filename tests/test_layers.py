@@ -103,7 +103,7 @@ ALLOWED = {
     " storage.gateway storage.interactions storage.migrations storage.notifications storage.patience wire_v1 xagent",
     "share.application": "clock logs metrics page routing settings storage.errors storage.gateway"
     " storage.interactions storage.users store",
-    "share.direct_protocol": "",
+    "share.direct_protocol": "channel",
     "share.serving": "application direct_protocol logs settings wire",
     "share.render": "logs",
     "share.watch": "client logs render",

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from share import wire_v1
 from share.wire import WireError, decode_command
 from share.wire_v1 import (
     MAX_DATA_BYTES,
     PONG,
     FieldError,
     check_command,
-    encode,
-    encode_error,
     rows_frame,
     rows_page,
 )
@@ -39,6 +38,14 @@ STARTED = {
 KEYS = ["data", "status", "message", "success", "current", "node_id", "workspace_file_list", "offset", "at", "time"]
 PICTURE = "PythonNotebook_execute_cell"
 DEEP = "[" * 1000 + "]" * 1000
+
+
+def encode(frame: Mapping[str, Any]) -> str:
+    return wire_v1.encode(frame).decode()
+
+
+def encode_error(*told: str, **options: bool) -> str:
+    return wire_v1.encode_error(*told, **options).decode()
 
 
 def check(command: Mapping[str, Any], start: str = "shared") -> dict[str, Any]:
@@ -251,7 +258,7 @@ def test_whatever_is_received_is_a_command_or_refused_with_a_message(message: st
 
 
 def test_frames_are_compact() -> None:
-    assert PONG == '{"type":"pong"}'
+    assert PONG.decode() == '{"type":"pong"}'
     error = '{"type":"error","code":"c","message":"m","temporary":true,"connection":"id"}'
     assert encode_error("c", "m", "id", temporary=True) == error
     assert strict(encode_error("c", "m", "id"))["temporary"] is False
