@@ -10,9 +10,10 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from storage.gallery import Card, Page
+from storage.cards import Card
 from storage.interactions import RUNNING
 from storage.models import Interaction, Visibility
+from storage.search import Page
 
 from .api import Call, api_route, text
 from .api_links import link_json
@@ -82,14 +83,16 @@ async def _list(call: Call) -> Response:
 
 
 def _cursor(page: Page) -> str:
-    return str(page.id) if page.create_time is None else f"{page.id}.{page.create_time.encode().hex()}"
+    if page.create_time is None:
+        return str(page.id)
+    return f"{page.id}.{page.create_time.encode('utf-8', 'surrogateescape').hex()}"
 
 
 def _page(cursor: str) -> Page:
     if not re.fullmatch(r"[0-9]{1,18}(\.([0-9a-f]{2}){0,1024})?", cursor):
         raise Problem(400, "cursor: expected the next_cursor of an answer before")
     number, dot, create_time = cursor.partition(".")
-    time = bytes.fromhex(create_time).decode(errors="replace").replace("\0", "")
+    time = bytes.fromhex(create_time).decode("utf-8", "surrogateescape").replace("\0", "")
     return Page(time if dot else None, int(number))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from storage.gallery import Card
+from storage.cards import Card
 from storage.interactions import RUNNING
 from storage.models import Visibility
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from storage.archive import ArchiveError, ArchiveTooLarge
+from storage.cards import Card
 from storage.errors import DatabaseError
-from storage.gallery import Card
 from storage.models import User, Visibility
 from storage.users import user_is_valid
 
@@ -107,7 +107,7 @@ def _page(form: Form) -> tuple[int, int]:
     return min(size, 1000), min(size, 1000) * (number - 1)
 
 
-def _values(texts: list[str]) -> list[Any]:
+def _values(texts: Sequence[str]) -> list[Any]:
     found = []
     for text in texts:
         try:

@@ -2,70 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Text, and_, case, cast, exists, func, literal_column, or_, select
+from databases.core import Connection
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.sql import Select
 
+from .cards import INTERACTION, Card, read_cards, read_goals, read_interactions
 from .gateway import Gateway
-from .models import Interaction, Visibility
-from .schema import IN_ORDER, interactions, not_deleted, raw, shared_interactions, wide
-from .shares import IS_PUBLIC
+from .models import Interaction
+from .schema import interactions, not_deleted, shared_interactions
+from .search import Page, Stretch, is_about
+from .shares import IS_PUBLIC, PUBLIC_IDS
 
-_INTERACTION = [interactions.c[name] for name in Interaction.__slots__]
 _FINISHED = ("finished",)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _BATCH = 100
-# In the statement itself: a parameter that only a CASE gives is taken for a text by Postgres.
-_YES, _NO = literal_column("1", Integer), literal_column("0", Integer)
 _MAX_BATCHES = 10
-
-
-class Card(NamedTuple):
-    """A recording as a list shows it. `rows` leaves deleted ones out; times are those of the first and last of them.
-
-    `goals` are the JSON texts of what people have said in the run, `goal` what the first of them calls so.
-    """
-
-    interaction: Interaction
-    visibility: Visibility
-    user_name: str
-    star: int
-    rows: int
-    first_time: str | None
-    last_time: str | None
-    goals: list[str]
-
-    @property
-    def goal(self) -> str | None:
-        for text in self.goals:
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError):  # others may have stored what is no JSON
-                continue
-            if isinstance(value, dict) and isinstance(value.get("goal"), str):
-                return str(value["goal"])
-        return None
-
-
-class Page(NamedTuple):
-    """Where a page of a list begins: behind the recording that was made then and has this id.
-
-    A `create_time` that is no text, as only others can have stored it, is None, and looked up.
-    """
-
-    create_time: str | None
-    id: int
-
-    @classmethod
-    def of(cls, card: Card) -> Page:
-        """The page behind this recording."""
-        assert card.interaction.id is not None
-        time = card.interaction.create_time or ""
-        return cls(None if _SURROGATE.search(time) else time, card.interaction.id)
+_SHORT = 1_000
+_FEW = 5_000
+"""So many public recordings are looked up and sorted sooner than found among many that aren't public."""
 
 
 class GalleryCRUD:
@@ -82,23 +38,11 @@ class GalleryCRUD:
         And after which the list goes on, where it may. A page may have less than `limit` also then: nothing is looked
         at for longer than a moment.
         """
-        found: list[Card] = []
-        batch = limit + 1 if not text else max(limit + 1, _BATCH)
-        for _ in range(_MAX_BATCHES):
-            cards = await self._cards(_newest(user_id, text, after).limit(batch))
-            for card in cards:
-                if len(found) == limit:
-                    return found, after
-                if not text or _is_about(card, text):
-                    found.append(card)
-                after = Page.of(card)
-            if len(cards) < batch:
-                return found, None
-        return found, after
+        return await self._gateway.run(lambda connection: _search(connection, user_id, text, after, limit))
 
     async def get_card(self, interaction: Interaction) -> Card | None:
         """One recording, as a list would show it."""
-        cards = await self._cards(select(*_INTERACTION).where(interactions.c.id == interaction.id))
+        cards = await self._cards(select(*INTERACTION).where(interactions.c.id == interaction.id))
         return cards[0] if cards else None
 
     async def shared_page(self, *, limit: int, offset: int) -> tuple[int, list[Card]]:
@@ -124,107 +68,60 @@ class GalleryCRUD:
         return 0 if record is None else int(record["total"])
 
     async def _cards(self, query: Select[Any]) -> list[Card]:
-        records = await self._gateway.fetch_all(query)
-        found = [Interaction(**{name: record[name] for name in Interaction.__slots__}) for record in records]
-        ids = [interaction.interaction_id for interaction in found]
-        shares, counts, goals = await self._shares(ids), await self._row_counts(ids), await self._goals(ids)
-        cards = []
-        for interaction in found:
-            share = shares.get(interaction.interaction_id)
-            count = counts.get(interaction.interaction_id)
-            visibility = Visibility.PRIVATE
-            if share is not None and share["shared"]:
-                visibility = Visibility.PUBLIC if share["audited"] else Visibility.UNLISTED
-            cards.append(
-                Card(
-                    interaction,
-                    visibility,
-                    interaction.user_id if share is None else share["user_name"],
-                    0 if share is None else share["star"],
-                    0 if count is None else count["rows"],
-                    None if count is None else count["first"],
-                    None if count is None else count["last"],
-                    goals.get(interaction.interaction_id, []),
-                )
-            )
-        return cards
+        async def read(connection: Connection) -> list[Card]:
+            return await read_cards(connection, await read_interactions(connection, query))
 
-    async def _shares(self, ids: Sequence[str]) -> dict[str, Any]:
-        share = shared_interactions.c
-        there = not_deleted(share.is_deleted)
-        query = select(
-            share.interaction_id,
-            func.max(share.user_name).label("user_name"),
-            func.max(share.star).label("star"),
-            func.max(case((there, _YES), else_=_NO)).label("shared"),
-            func.max(case((and_(there, share.is_audit.is_(True)), _YES), else_=_NO)).label("audited"),
-        ).where(share.interaction_id.in_(ids))
-        return await self._by_id(query.group_by(share.interaction_id), ids)
-
-    async def _row_counts(self, ids: Sequence[str]) -> dict[str, Any]:
-        query = select(
-            raw.c.interaction_id,
-            func.count().label("rows"),
-            func.min(raw.c.create_time).label("first"),
-            func.max(raw.c.create_time).label("last"),
-        ).where(raw.c.interaction_id.in_(ids), not_deleted(raw.c.is_deleted))
-        return await self._by_id(query.group_by(raw.c.interaction_id), ids)
-
-    async def _by_id(self, query: Select[Any], ids: Sequence[str]) -> dict[str, Any]:
-        records = await self._gateway.fetch_all(query) if ids else []
-        return {record["interaction_id"]: record for record in records}
-
-    async def _goals(self, ids: Sequence[str]) -> dict[str, list[str]]:
-        if not ids:
-            return {}
-        query = select(raw.c.interaction_id, raw.c.human_data).where(
-            raw.c.interaction_id.in_(ids),
-            raw.c.is_human.is_(True),
-            raw.c.human_data.is_not(None),
-            not_deleted(raw.c.is_deleted),
-        )
-        found: dict[str, list[str]] = {}
-        for record in await self._gateway.fetch_all(query.order_by(raw.c.interaction_id, *IN_ORDER)):
-            found.setdefault(record["interaction_id"], []).append(str(record["human_data"]))
-        return found
+        return await self._gateway.run(read)
 
 
 def _page(condition: ColumnElement[bool], order: Sequence[Any], limit: int, offset: int) -> Select[Any]:
-    return select(*_INTERACTION).where(condition).order_by(*order).limit(limit).offset(offset)
+    return select(*INTERACTION).where(condition).order_by(*order).limit(limit).offset(offset)
 
 
-def _newest(user_id: str | None, text: str, after: Page | None) -> Select[Any]:
-    query = select(*_INTERACTION).where(not_deleted(interactions.c.is_deleted))
-    query = query.where(IS_PUBLIC if user_id is None else interactions.c.user_id == user_id)
-    if text:
-        query = query.where(_may_have(text))
-    time = func.coalesce(interactions.c.create_time, "")
-    if after is not None:
-        made: Any = after.create_time
-        if made is None:
-            last = interactions.alias()
-            made = select(func.coalesce(last.c.create_time, "")).where(last.c.id == wide(after.id)).scalar_subquery()
-        query = query.where(or_(time < made, and_(time == made, interactions.c.id < wide(after.id))))
-    return query.order_by(time.desc(), interactions.c.id.desc())
+async def _search(
+    connection: Connection, user_id: str | None, text: str, after: Page | None, limit: int
+) -> tuple[list[Card], Page | None]:
+    owned = [] if user_id is None else [interactions.c.user_id == user_id]
+    listed = owned or [await _is_public(connection)]
+    stretches = await _stretches(connection, owned, after, is_short=not text)
+    found: list[Interaction] = []
+    goals: dict[str, Sequence[str]] = {}
+    batch = limit + 1
+    for _ in range(_MAX_BATCHES):
+        query = stretches[0].query(*listed, text=text).limit(batch)
+        candidates = await read_interactions(connection, query)
+        goals |= await read_goals(connection, candidates)
+        found += [candidate for candidate in candidates if is_about(candidate, goals, text)]
+        if len(found) > limit:
+            return await read_cards(connection, found[:limit], goals), Page.of(found[limit - 1])
+        if len(candidates) == batch:
+            stretches[0] = stretches[0]._replace(after=Page.of(candidates[-1]))
+        elif not (stretches := stretches[1:]):
+            return await read_cards(connection, found, goals), None
+        after = stretches[0].after or after
+        batch = max(batch, _BATCH)
+    return await read_cards(connection, found, goals), after
 
 
-def _may_have(text: str) -> ColumnElement[bool]:
-    # A goal stands in JSON, which may be written in several ways, and has other words in it: `_is_about` looks again.
-    written = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
-    goal = exists().where(
-        raw.c.interaction_id == interactions.c.interaction_id,
-        raw.c.is_human.is_(True),
-        not_deleted(raw.c.is_deleted),
-        or_(*(_contains(cast(raw.c.human_data, Text), part) for part in written)),
-    )
-    return or_(_contains(interactions.c.description, text), goal)
+async def _is_public(connection: Connection) -> ColumnElement[bool]:
+    # SQLite does as it is told: it begins with the public ones, or looks at one recording after the other.
+    counted = select(func.count().label("number")).select_from(PUBLIC_IDS.limit(_FEW + 1).subquery())
+    record = await connection.fetch_one(counted)
+    is_few = record is not None and record["number"] <= _FEW
+    return interactions.c.interaction_id.in_(PUBLIC_IDS) if is_few else IS_PUBLIC
 
 
-def _is_about(card: Card, text: str) -> bool:
-    return any(text.lower() in (part or "").lower() for part in (card.interaction.description, card.goal))
-
-
-def _contains(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
-    # The pattern is a value: `databases` doesn't take a percent sign in the statement itself.
-    pattern = re.sub("[%_/]", r"/\g<0>", text)
-    return func.lower(column).like(func.lower(f"%{pattern}%"), escape="/")
+async def _stretches(
+    connection: Connection, owned: Sequence[ColumnElement[bool]], after: Page | None, *, is_short: bool
+) -> list[Stretch]:
+    untimed = Stretch(after, is_timed=False)
+    if after is not None and after.create_time is None:
+        return [untimed]
+    near = Stretch(after)
+    if is_short:
+        return [near, untimed]
+    ends = await read_interactions(connection, near.query(*owned).limit(1).offset(_SHORT))
+    if not ends:
+        return [near, untimed]
+    end = Page.of(ends[0])
+    return [near._replace(until=end), Stretch(end, is_short=False), untimed]

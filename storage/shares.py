@@ -13,11 +13,9 @@ IS_SHARED = exists().where(
     shared_interactions.c.interaction_id == interactions.c.interaction_id,
     not_deleted(shared_interactions.c.is_deleted),
 )
-IS_PUBLIC = exists().where(
-    shared_interactions.c.interaction_id == interactions.c.interaction_id,
-    not_deleted(shared_interactions.c.is_deleted),
-    shared_interactions.c.is_audit.is_(True),
-)
+_PUBLIC = (not_deleted(shared_interactions.c.is_deleted), shared_interactions.c.is_audit.is_(True))
+IS_PUBLIC = exists().where(shared_interactions.c.interaction_id == interactions.c.interaction_id, *_PUBLIC)
+PUBLIC_IDS = select(shared_interactions.c.interaction_id).where(*_PUBLIC)
 
 
 class ShareCRUD:

@@ -25,11 +25,14 @@ ALLOWED = {
     "storage.workspace": "models",
     "storage.archive": "",
     "storage.schema": "",
-    "storage.migrations": "database errors gateway schema",
+    "storage.indexes": "",
+    "storage.migrations": "database errors gateway indexes schema",
     "storage.shares": "gateway models schema",
     "storage.links": "errors gateway models schema shares",
-    "storage.gallery": "gateway models schema shares",
     "storage.statement": "",
+    "storage.cards": "models schema",
+    "storage.search": "cards models schema",
+    "storage.gallery": "cards gateway models schema search shares",
     "storage.interactions": "gateway models schema shares statement",
     "storage.users": "errors gateway models schema",
     "storage.recordings": "database errors gateway interactions models notifications schema shares",
@@ -85,15 +88,15 @@ ALLOWED = {
     "share.api_content": "storage.workspace access api export feed media problems services wire_v1",
     "share.api_outline": "api feed services wire_v1",
     "share.api_links": "storage.models api media problems services",
-    "share.api_recordings": "storage.gallery storage.interactions storage.models api api_links body importing media"
-    " problems services timeline uploads wire",
+    "share.api_recordings": "storage.cards storage.interactions storage.models storage.search api api_links"
+    " body importing media problems services timeline uploads wire",
     "share.xagent_form": "storage.models storage.users storage.workspace media services",
     "share.xagent_files": "storage.workspace media wire xagent_form",
-    "share.xagent": "body importing services storage.archive storage.errors storage.gallery storage.models"
+    "share.xagent": "body importing services storage.archive storage.cards storage.errors storage.models"
     " storage.users uploads wire xagent_files xagent_form",
     "share.static_files": "",
     "share.page": "media static_files",
-    "share.summary": "storage.gallery storage.interactions storage.models timeline",
+    "share.summary": "storage.cards storage.interactions storage.models timeline",
     "share.card_picture": "summary",
     "share.glance": "storage.links access services summary",
     "share.pages": "access card_picture glance media openapi page services storage.errors summary",
@@ -124,17 +127,16 @@ ALLOWED = {
 }
 
 SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "recording_json", "recording_parts", "swe_agent", "render"}
-SPEAK_JSON |= {"logs", "watch", "client", "api", "xagent_files", "storage.gallery"}
-PURE = (
-    "share.wire",
-    "share.wire_v1",
+SPEAK_JSON |= {"logs", "watch", "client", "api", "xagent_files", "storage.cards", "storage.search"}
+PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
+PURE += (
     "share.rows",
-    "share.json_text",
-    "share.content",
-    "share.timeline",
-    "share.render",
+    "share.formats",
+    "share.swe_agent",
+    "share.json_split",
+    "share.recording_json",
+    "share.recording_parts",
 )
-PURE += ("share.formats", "share.swe_agent", "share.json_split", "share.recording_json", "share.recording_parts")
 PURE += ("share.bundle", "share.summary", "share.card_picture", "storage.models")
 NOT_PURE = {"asyncio", "time", "threading", "concurrent", "starlette", "databases", "sqlalchemy", "sqlite3", "socket"}
 

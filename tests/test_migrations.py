@@ -12,7 +12,7 @@ from sqlalchemy import text
 from storage import migrations
 from storage.database import open_database, table_names
 from storage.gateway import Gateway
-from storage.migrations import SchemaError, check_tables, create_tables, upgrade_tables
+from storage.migrations import SchemaError, check_tables, create_tables, latest, upgrade_tables
 from storage.schema import metadata
 from tests.any_database import connection, database_url, execute
 from tests.server import PATIENCE_SECONDS, SERVE, environment, run_here
@@ -47,7 +47,7 @@ async def versions(gateway: Gateway) -> list[int]:
 
 async def test_a_new_database_has_all_tables_and_the_newest_version(gateway: Gateway) -> None:
     assert metadata.tables.keys() <= await gateway.run(table_names)
-    assert await versions(gateway) == [1]
+    assert await versions(gateway) == [latest()]
     assert await check_tables(gateway)
     assert await create_tables(gateway) == []
     assert await upgrade_tables(gateway) == []
@@ -55,23 +55,23 @@ async def test_a_new_database_has_all_tables_and_the_newest_version(gateway: Gat
 
 async def test_a_database_from_before_there_were_migrations_is_the_first_version(gateway: Gateway) -> None:
     await gateway.execute("DROP TABLE share_migrations")
-    assert await check_tables(gateway)
     assert await create_tables(gateway) == ["share_migrations"]
-    assert await versions(gateway) == [1]
+    assert await versions(gateway) == [1, *migrations.MIGRATIONS]
 
 
 @pytest.mark.parametrize("noted", [True, False])
 async def test_an_older_database_stops_the_start_until_it_is_upgraded(
     noted: bool, gateway: Gateway, migrate: Callable[..., None]
 ) -> None:
+    before = [latest()] if noted else [1]
     if not noted:
         await gateway.execute("DROP TABLE share_migrations")
-    migrate(_2=add_a_note, _3=add_nothing)
-    with pytest.raises(SchemaError, match="of version 1, this program needs 3: run replay-share db upgrade"):
+    migrate(_52=add_a_note, _53=add_nothing)
+    with pytest.raises(SchemaError, match=f"of version {before[0]}, this program needs 53: run replay-share db upgrade"):
         await check_tables(gateway)
-    assert await upgrade_tables(gateway) == [2, 3]
+    assert await upgrade_tables(gateway) == [52, 53]
     assert await check_tables(gateway)
-    assert await versions(gateway) == [1, 2, 3]
+    assert await versions(gateway) == [*before, 52, 53]
     assert await upgrade_tables(gateway) == []
     await gateway.execute("UPDATE share_links SET note = 'a note'")
 
@@ -81,23 +81,25 @@ async def add_nothing(connection: Connection) -> None:
 
 
 async def test_where_tables_are_made_they_are_upgraded_too(gateway: Gateway, migrate: Callable[..., None]) -> None:
-    migrate(_2=add_a_note)
+    before = await versions(gateway)
+    migrate(_52=add_a_note)
     assert await create_tables(gateway) == []
-    assert await versions(gateway) == [1, 2]
+    assert await versions(gateway) == [*before, 52]
 
 
 @pytest.mark.parametrize("step", [create_tables, check_tables, upgrade_tables])
 async def test_a_newer_database_stops_the_start(step: Callable[[Gateway], Awaitable[object]], gateway: Gateway) -> None:
-    await gateway.execute("INSERT INTO share_migrations (number, applied_at) VALUES (9, 0)")
-    with pytest.raises(SchemaError, match="of version 9, this program only knows 1: upgrade replay-share"):
+    await gateway.execute("INSERT INTO share_migrations (number, applied_at) VALUES (99, 0)")
+    with pytest.raises(SchemaError, match=f"of version 99, this program only knows {latest()}: upgrade replay-share"):
         await step(gateway)
 
 
 async def test_a_migration_that_fails_is_taken_back(gateway: Gateway, migrate: Callable[..., None]) -> None:
-    migrate(_2=fail)
+    before = await versions(gateway)
+    migrate(_52=fail)
     with pytest.raises(ValueError, match="this migration fails"):
         await upgrade_tables(gateway)
-    assert await versions(gateway) == [1]
+    assert await versions(gateway) == before
 
 
 async def test_xagents_tables_alone_are_enough_to_start(gateway: Gateway) -> None:
@@ -119,7 +121,7 @@ async def test_a_table_that_is_missing_is_made_again(database: databases.Databas
     await gateway.execute("DROP TABLE share_link_views")
     await gateway.execute("DROP TABLE running_record")
     assert set(await create_tables(gateway)) == {"share_link_views", "running_record"}
-    assert await versions(gateway) == [1]
+    assert await versions(gateway) == [latest()]
 
 
 # Commands
@@ -152,7 +154,7 @@ def test_where_no_tables_are_to_be_made_a_command_says_what_is_missing(command: 
 
 def test_a_server_does_not_start_on_a_newer_database(tmp_path: Path) -> None:
     assert run_here("db", "init", folder=tmp_path).returncode == 0
-    execute(database_url(tmp_path / "data"), "INSERT INTO share_migrations (number, applied_at) VALUES (9, 0)")
+    execute(database_url(tmp_path / "data"), "INSERT INTO share_migrations (number, applied_at) VALUES (99, 0)")
     done = subprocess.run(
         SERVE,
         cwd=tmp_path,
@@ -163,7 +165,7 @@ def test_a_server_does_not_start_on_a_newer_database(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 3
-    assert "of version 9, this program only knows 1: upgrade replay-share" in done.stderr
+    assert f"of version 99, this program only knows {latest()}: upgrade replay-share" in done.stderr
     assert "Traceback" not in done.stderr
 
 
