@@ -6,6 +6,7 @@ import marshal
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any, overload
@@ -33,7 +34,8 @@ class Rows(Sequence[Row]):
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)
+        self._open = ExitStack()
+        self._file = self._open.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES))
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._ends = array("Q", [0])
@@ -87,7 +89,9 @@ class Rows(Sequence[Row]):
         if self._order is None:
             steps = self._steps
             is_sorted = all(before <= after for before, after in pairwise(steps))
-            self._order = range(len(steps)) if is_sorted else array("L", sorted(range(len(steps)), key=steps.__getitem__))
+            self._order = (
+                range(len(steps)) if is_sorted else array("L", sorted(range(len(steps)), key=steps.__getitem__))
+            )
         return self._order[place]
 
     def __len__(self) -> int:
@@ -114,7 +118,7 @@ class Rows(Sequence[Row]):
 
     def close(self) -> None:
         """Give the file back; the rows are gone. Can be done twice."""
-        self._file.close()
+        self._open.close()
 
     __del__ = close
 
