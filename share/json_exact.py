@@ -105,11 +105,11 @@ def _orjson(value: Any) -> str:
 
 
 def read_quickly(text: bytes) -> tuple[Any, Write] | None:
-    """The value of a JSON text, and what writes it, or a part of it, as `encode(decode(text))` would, many times faster.
+    """The value of a JSON text, and what writes it or a part of it as `encode(decode(text))` would, much faster.
 
     None for a text of which that isn't sure. It is of one that, written again, differs from what came in nothing but
-    blanks: a number that is spelt otherwise or has lost digits, a key that came twice, an escape that isn't needed would
-    be seen. Written either as by orjson, or as by Python, which escapes all that isn't ASCII.
+    blanks: a number that is spelt otherwise or has lost digits, a key that came twice, an escape that isn't needed,
+    all would be seen. Written either as by orjson, or as by Python, which escapes all that isn't ASCII.
     """
     try:
         value = orjson.loads(text)

@@ -17,6 +17,7 @@ MAX_DEPTH = 503
 _FORGET_BYTES = 4 * 1024 * 1024
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
+_COMMA = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _SCALAR = re.compile(rb'[^\s"\[\]{},:]++')
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}"]', re.DOTALL)
@@ -91,10 +92,10 @@ def first(text: Buffer, start: int, opening: bytes) -> int | None:
 
 def following(text: Buffer, end: int, closing: bytes) -> int | None:
     """Where the member or element begins that follows the value that ends at `end`; None where there is none."""
+    if found := _COMMA.match(text, end):
+        return found.end()
     position = skip_space(text, end)
-    if text[position : position + 1] == closing:
-        return None
-    return skip_space(text, _expect(text, position, b","))
+    return None if text[position : position + 1] == closing else _expect(text, position, b",")
 
 
 def key_at(text: Buffer, position: int) -> tuple[bytes, int]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, fields
-from functools import cache, partial
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from storage.models import Interaction, Recording, Row
 from storage.rows import COLUMNS, Rows, Values
 
-from .json_exact import compact, encode, shown
+from .json_exact import Write, compact, encode, shown
 from .json_text import is_json
 
 MAX_PATH_CHARS = 1024
@@ -45,24 +45,21 @@ def _wrong(expected: str, value: Any) -> ValueError:
     return ValueError(f"expected {expected}, got {shown(value)}")
 
 
-def _match(pattern: re.Pattern[str], expected: str, value: Any) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise _wrong(expected, value)
-    return value
-
-
 def _pattern(pattern: str, expected: str) -> Check:
-    return partial(_match, re.compile(pattern), expected)
+    fullmatch = re.compile(pattern).fullmatch
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and fullmatch(value):
+            return value
+        raise _wrong(expected, value)
+
+    return check
 
 
 def _varchar(least: int, most: int | str = "") -> Check:
     # Postgres holds no NUL in a text, and UTF-8 no lone surrogate.
     size = f"of {least} to {most} characters " if most else ""
     return _pattern(f"[^\0\ud800-\udfff]{{{least},{most}}}", f"a string {size}without NUL and lone surrogates")
-
-
-def _nullable(check: Check) -> Check:
-    return lambda value: None if value is None else check(value)
 
 
 def _number(value: Any) -> int:
@@ -72,6 +69,8 @@ def _number(value: Any) -> int:
 
 
 def _flag(value: Any) -> bool:
+    if value is False or value is True:
+        return value
     if not isinstance(value, int) or value not in (0, 1):
         raise _wrong("true, false, 0 or 1", value)
     return bool(value)
@@ -89,39 +88,31 @@ _INTERACTION: dict[str, Check] = {
     "id": lambda value: None,  # the table counts its rows itself
     "interaction_id": _ID,
     **dict.fromkeys(("user_id", "call_method"), _varchar(0, 255)),
-    "is_deleted": _nullable(_flag),
-    "file_list": _nullable(encode),
-    **dict.fromkeys(("description", "recorder_root_dir", "message"), _nullable(_varchar(0))),
-    **dict.fromkeys(("create_time", "update_time", "agent", "mode", "status"), _nullable(_varchar(0, 255))),
-    "current_step": _nullable(_varchar(0, 255)),
+    "is_deleted": _flag,
+    "file_list": encode,
+    **dict.fromkeys(("description", "recorder_root_dir", "message"), _varchar(0)),
+    **dict.fromkeys(("create_time", "update_time", "agent", "mode", "status"), _varchar(0, 255)),
+    "current_step": _varchar(0, 255),
 }
 _ROW: dict[str, Check] = {
     "id": lambda value: None,  # the table counts its rows itself
     "interaction_id": _ID,
     "node_id": _varchar(1, 255),
-    "current": _nullable(_varchar(0, 128)),
-    "status": _nullable(_varchar(0, 20)),
-    **dict.fromkeys(("create_time", "update_time"), _nullable(_varchar(0, 255))),
-    **dict.fromkeys(("step", "wait_seconds"), _nullable(_number)),
+    "current": _varchar(0, 128),
+    "status": _varchar(0, 20),
+    **dict.fromkeys(("create_time", "update_time"), _varchar(0, 255)),
+    **dict.fromkeys(("step", "wait_seconds"), _number),
     **dict.fromkeys(JSON_COLUMNS, encode),
-    **dict.fromkeys(("do_interrupt", "ask_for_human_help", "is_deleted", "is_human"), _nullable(_flag)),
+    **dict.fromkeys(("do_interrupt", "ask_for_human_help", "is_deleted", "is_human"), _flag),
     **dict.fromkeys(("is_send", "is_receive", "include_pictures"), _flag),
 }
+_NOT_NULL = {"interaction_id", "user_id", "call_method", "node_id", "is_send", "is_receive", "include_pictures"}
 _PLACES = {name: place for place, name in enumerate((*COLUMNS, "id"))}
 _DEFAULTS = [None if field.default is MISSING else field.default for field in fields(Row)]
 
-RowChecks = Mapping[str, tuple[int, Check]]
-"""Where among a row's values that of a column stands, and its check."""
 
-
-@cache
-def row_checks(write: Callable[[Any], str]) -> RowChecks:
-    """The checks of a row whose JSON columns `write` makes text of."""
-    checks = _ROW | dict.fromkeys(JSON_COLUMNS, _nullable(write))
-    return {name: (_PLACES[name], check) for name, check in checks.items()}
-
-
-_DECODED = row_checks(encode)
+# Its name, its place among the row's values, whether it may be NULL, its check.
+_Column = tuple[str, int, bool, Check]
 
 
 def recording_of(document: Any) -> Recording:
@@ -130,24 +121,35 @@ def recording_of(document: Any) -> Recording:
     Raises `ValueError` for everything that is wrong with it.
     """
     checks = {"interaction": check_interaction, "raws": _list, "workspace": check_files}
-    _check_keys("$", document, checks, "interaction", "raws")
-    parts: dict[str, Any] = {key: checks[key](f"$.{key}", value) for key, value in document.items()}
+    members = _checked_object("$", document, checks, "interaction", "raws")
+    parts: dict[str, Any] = {key: checks[key](f"$.{key}", value) for key, value in members.items()}
     rows = (check_row(f"$.raws[{index}]", raw) for index, raw in enumerate(parts["raws"]))
     return assemble(parts["interaction"], rows, parts.get("workspace", {}))
 
 
-def check_row(where: str, raw: Any, checks: RowChecks = _DECODED) -> Values:
-    """What a decoded object holds as a row. Raises `ValueError`."""
-    _check_keys(where, raw, checks, "node_id", "interaction_id")
+def check_row(where: str, raw: Any, write: Write = encode) -> Values:
+    """What a decoded object holds as a row, its JSON columns made text of by `write`. Raises `ValueError`."""
+    if not isinstance(raw, dict):
+        raise _placed(where, "an object", raw)
     values: list[Any] = _DEFAULTS.copy()
-    for key, value in raw.items():
-        place, check = checks[key]
+    try:
+        columns = _columns(tuple(raw), write)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    for (name, place, nullable, check), value in zip(columns, raw.values(), strict=True):
         try:
-            values[place] = check(value)
+            values[place] = None if value is None and nullable else check(value)
         except ValueError as error:
-            raise ValueError(f"{where}.{key}: {error}") from None
+            raise ValueError(f"{where}.{name}: {error}") from None
     values.pop()  # the id
     return tuple(values)
+
+
+@lru_cache(maxsize=64)  # the rows of a recording are of a few kinds
+def _columns(keys: tuple[str, ...], write: Write) -> list[_Column]:
+    _check_keys(keys, _ROW, "node_id", "interaction_id")
+    checks = _ROW | dict.fromkeys(JSON_COLUMNS, write)
+    return [(key, _PLACES[key], key not in _NOT_NULL, checks[key]) for key in keys]
 
 
 def assemble(interaction: Interaction, rows: Iterable[Values], files: Mapping[str, bytes]) -> Recording:
@@ -170,21 +172,29 @@ def assemble(interaction: Interaction, rows: Iterable[Values], files: Mapping[st
     return Recording(interaction, stored, files)
 
 
-def _check_keys(where: str, value: Any, known: Mapping[str, object], *needed: str) -> None:
+def _check_keys(keys: Collection[str], known: Iterable[str], *needed: str) -> None:
+    for key in needed:
+        if key not in keys:
+            raise ValueError(f"expected {key}, got no such key")
+    for key in keys:
+        if key not in known:
+            raise _wrong(f"only the keys {', '.join(known)}", key)
+
+
+def _checked_object(where: str, value: Any, known: Iterable[str], *needed: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _placed(where, "an object", value)
-    for key in needed:
-        if key not in value:
-            raise ValueError(f"{where}: expected {key}, got no such key")
-    if not value.keys() <= known.keys():
-        unknown = next(key for key in value if key not in known)
-        raise _placed(where, f"only the keys {', '.join(known)}", unknown)
+    _check(where, lambda keys: _check_keys(keys, known, *needed), value)
+    return value
 
 
 def check_interaction(where: str, value: Any) -> Interaction:
     """The interaction that a decoded object is. Raises `ValueError`."""
-    _check_keys(where, value, _INTERACTION, "interaction_id", "user_id")
-    return Interaction(**{key: _check(f"{where}.{key}", _INTERACTION[key], item) for key, item in value.items()})
+    members = _checked_object(where, value, _INTERACTION, "interaction_id", "user_id")
+    for key, item in members.items():
+        if item is not None or key in _NOT_NULL:
+            members[key] = _check(f"{where}.{key}", _INTERACTION[key], item)
+    return Interaction(**members)
 
 
 def _list(where: str, value: Any) -> list[Any]:

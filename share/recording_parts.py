@@ -22,14 +22,11 @@ from .recording_json import (
     check_interaction,
     check_row,
     one_line,
-    row_checks,
     write_verbatim,
 )
 
 MAX_COLUMN_BYTES = 64 * 1024
 """Of a row's columns that aren't JSON: the longest takes 255 characters, of up to six bytes each."""
-
-_VERBATIM = row_checks(write_verbatim)
 
 
 class Limits(NamedTuple):
@@ -49,7 +46,7 @@ def read_quick_row(text: bytes) -> Values | None:
     """What a row holds, where that can be told quickly and nothing is wrong with it."""
     try:
         if (quick := read_quickly(text)) is not None:
-            return check_row("", quick[0], row_checks(quick[1]))
+            return check_row("", *quick)
     except ValueError:
         pass  # who reads it slowly says what is wrong
     return None
@@ -62,7 +59,7 @@ def read_decoded_row(where: str, text: bytes) -> Values:
 
 def read_verbatim_row(where: str, text: bytes) -> Values:
     """The same, without its JSON columns being decoded: they may be nested deeper, and have a key twice."""
-    return check_row(where, read_row(text), _VERBATIM)
+    return check_row(where, read_row(text), write_verbatim)
 
 
 def read_row(text: bytes) -> Any:

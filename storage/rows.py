@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import marshal
-import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from itertools import pairwise
 from operator import attrgetter
+from tempfile import SpooledTemporaryFile
 from typing import Any, overload
 
 from .models import Row
@@ -27,6 +26,10 @@ _NO_STEP = -(2**63)  # which comes before all others
 values_of = attrgetter(*COLUMNS)
 
 
+def _temporary_file() -> SpooledTemporaryFile[bytes]:
+    return SpooledTemporaryFile(IN_MEMORY_BYTES)
+
+
 class Rows(Sequence[Row]):
     """Rows, sorted by `step`, where equal in the order in which they were added; those without a step come first.
 
@@ -34,8 +37,7 @@ class Rows(Sequence[Row]):
     """
 
     def __init__(self) -> None:
-        self._open = ExitStack()
-        self._file = self._open.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES))
+        self._file = _temporary_file()
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._ends = array("Q", [0])
@@ -118,7 +120,7 @@ class Rows(Sequence[Row]):
 
     def close(self) -> None:
         """Give the file back; the rows are gone. Can be done twice."""
-        self._open.close()
+        self._file.close()
 
     __del__ = close
 
