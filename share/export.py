@@ -14,8 +14,9 @@ from storage.models import Interaction, Row
 from storage.workspace import Workspace, record_directory
 
 from .access import Admission
+from .json_exact import compact
 from .json_text import is_json
-from .recording_json import JSON_COLUMNS, compact
+from .recording_json import JSON_COLUMNS
 from .services import Services
 from .wire import encode_stored
 

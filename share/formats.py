@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from storage.models import Recording
 
-from .recording_json import RecordingError, decode, one_line, recording_of
+from .json_exact import decode
+from .recording_json import RecordingError, one_line, recording_of
+from .recording_parts import Limits, RecordingReader, read_decoded_row
 from .swe_agent import to_xagent
 
 
@@ -25,6 +28,8 @@ def read_recording(path: Path) -> Recording:
     """
     try:
         with path.open("rb") as file:
+            if (recording := _read_rows(file)) is not None:
+                return recording
             content, modified = file.read(), int(os.fstat(file.fileno()).st_mtime)
         return recording_of(_as_xagent(decode(content.decode("utf-8-sig")), content, modified))
     except json.JSONDecodeError as error:
@@ -36,6 +41,15 @@ def read_recording(path: Path) -> Recording:
     except ValueError as error:
         problem = str(error)
     raise RecordingError(one_line(f"{path}: {problem}"))
+
+
+def _read_rows(file: IO[bytes]) -> Recording | None:
+    # A row at a time, which most files can be read in. Where that fails, the whole file is read and says why.
+    try:
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as text:
+            return RecordingReader(Limits(), read_decoded_row).read_document(text)
+    except (OSError, ValueError):
+        return None
 
 
 def _as_xagent(document: Any, content: bytes, modified: int) -> Any:

@@ -6,15 +6,18 @@ Only the outline is checked here, which is all that is needed to find the parts:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from mmap import mmap
+from collections.abc import Callable, Iterator
+from mmap import MADV_DONTNEED, PAGESIZE, mmap
 
 Buffer = bytes | mmap
 
 MAX_DEPTH = 503
 """The 500 that `import` takes in a row's data, and what is around it."""
 
+_FORGET_BYTES = 4 * 1024 * 1024
+
 _SPACE = re.compile(rb"[ \t\n\r]*+")
+_COMMA = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _SCALAR = re.compile(rb'[^\s"\[\]{},:]++')
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}"]', re.DOTALL)
@@ -30,14 +33,86 @@ class PartTooLarge(ValueError):
 
 def members(text: Buffer, start: int) -> Iterator[tuple[bytes, int, int]]:
     """The key (JSON, with its quotes), and where the value begins and ends, of each member of the object at `start`."""
-    for key_start, key_end, value_start, value_end in _items(text, start, b"{", b"}", len(text)):
-        yield text[key_start:key_end], value_start, value_end
+    position = first(text, start, b"{")
+    while position is not None:
+        key, value_start = key_at(text, position)
+        end = end_of(text, value_start, len(text))
+        yield key, value_start, end
+        position = following(text, end, b"}")
 
 
-def elements(text: Buffer, start: int, max_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where each element of the list at `start` begins and ends. Raises `PartTooLarge` for one above `max_bytes`."""
-    for _, _, value_start, value_end in _items(text, start, b"[", b"]", max_bytes):
-        yield value_start, value_end
+def elements(
+    text: Buffer, start: int, max_bytes: int, is_value: Callable[[bytes], bool] = lambda text: False
+) -> Iterator[tuple[int, int]]:
+    """Where each element of the list at `start` begins and ends. Raises `PartTooLarge` for one above `max_bytes`.
+
+    `is_value` says of bytes that may be an element whether they are JSON; then nobody has to look for its end.
+    """
+    guess = _Guess(text, max_bytes, is_value)
+    position = first(text, start, b"[")
+    forgotten = start
+    while position is not None:
+        end = guess.end_of(position) or end_of(text, position, max_bytes)
+        yield position, end
+        forgotten = forget(text, forgotten, end)
+        position = following(text, end, b"]")
+        if position is not None:
+            guess.learn(end, position)
+
+
+class _Guess:
+    # Where elements end, by what stood between the first two: `}, {"node_id"`, say. What begins with a bracket and is
+    # JSON as a whole can't have ended before, nor end later. A place is tried once, so that no text makes it slow.
+    def __init__(self, text: Buffer, max_bytes: int, is_value: Callable[[bytes], bool]) -> None:
+        self._text = text
+        self._max_bytes = max_bytes
+        self._is_value = is_value
+        self._between = b""
+        self._not_before = 0
+
+    def learn(self, end: int, position: int) -> None:
+        if not self._between and self._text[end - 1 : end] == b"}" and self._text[position : position + 1] == b"{":
+            key = _STRING.match(self._text, position + 1, position + 200)
+            self._between = self._text[end - 1 : key.end() if key else position + 1]
+
+    def end_of(self, position: int) -> int | None:
+        if not self._between or position < self._not_before or self._text[position : position + 1] != b"{":
+            return None
+        limit = min(position + self._max_bytes, len(self._text))
+        found = self._text.find(self._between, position, limit + len(self._between) - 1)
+        self._not_before = limit if found < 0 else found + 1
+        return found + 1 if found >= 0 and self._is_value(self._text[position : found + 1]) else None
+
+
+def first(text: Buffer, start: int, opening: bytes) -> int | None:
+    """Where the first member or element begins of what is opened at `start`; None where there is none."""
+    position = skip_space(text, _expect(text, start, opening))
+    return None if text[position : position + 1] == (b"}" if opening == b"{" else b"]") else position
+
+
+def following(text: Buffer, end: int, closing: bytes) -> int | None:
+    """Where the member or element begins that follows the value that ends at `end`; None where there is none."""
+    if found := _COMMA.match(text, end):
+        return found.end()
+    position = skip_space(text, end)
+    return None if text[position : position + 1] == closing else _expect(text, position, b",")
+
+
+def key_at(text: Buffer, position: int) -> tuple[bytes, int]:
+    """The key (JSON, with its quotes) of the member at `position`, and where its value begins."""
+    if text[position : position + 1] != b'"':
+        raise _wrong(text, position, "a key")
+    end = end_of(text, position, len(text))
+    return text[position:end], skip_space(text, _expect(text, skip_space(text, end), b":"))
+
+
+def forget(text: Buffer, start: int, end: int) -> int:
+    """Give the memory of what has been read of a file back, some megabytes at a time; from where on the rest isn't."""
+    if not isinstance(text, mmap) or end - start < _FORGET_BYTES:
+        return start
+    start, end = start - start % PAGESIZE, end - end % PAGESIZE
+    text.madvise(MADV_DONTNEED, start, end - start)
+    return end
 
 
 def skip_space(text: Buffer, position: int) -> int:
@@ -61,13 +136,14 @@ def end_of(text: Buffer, start: int, max_bytes: int) -> int:
 
 
 def _end_of_brackets(text: Buffer, start: int, max_bytes: int) -> int:
-    depth = 0
+    depth, forgotten = 0, start
     for token in _STRUCTURE.finditer(text, start):
         if token.end() - start > max_bytes:
             raise PartTooLarge
         match token[0][:1]:
             case b"[" | b"{":
                 depth += 1
+                forgotten = forget(text, forgotten, token.start())
                 if depth > MAX_DEPTH:
                     raise SplitError(f"byte {token.start()}: expected at most {MAX_DEPTH} levels of lists and objects")
             case b"]" | b"}":
@@ -77,27 +153,6 @@ def _end_of_brackets(text: Buffer, start: int, max_bytes: int) -> int:
             case _ if len(token[0]) == 1:
                 break  # a string that doesn't end
     raise SplitError(f"byte {start}: expected JSON, got no end of what begins there")
-
-
-def _items(
-    text: Buffer, start: int, opening: bytes, closing: bytes, max_bytes: int
-) -> Iterator[tuple[int, int, int, int]]:
-    position = skip_space(text, _expect(text, start, opening))
-    if text[position : position + 1] == closing:
-        return
-    while True:
-        key_start = key_end = position
-        if opening == b"{":
-            if text[position : position + 1] != b'"':
-                raise _wrong(text, position, "a key")
-            key_end = end_of(text, position, max_bytes)
-            position = skip_space(text, _expect(text, skip_space(text, key_end), b":"))
-        end = end_of(text, position, max_bytes)
-        yield key_start, key_end, position, end
-        position = skip_space(text, end)
-        if text[position : position + 1] == closing:
-            return
-        position = skip_space(text, _expect(text, position, b","))
 
 
 def _expect(text: Buffer, position: int, character: bytes) -> int:

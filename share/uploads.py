@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import mmap
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +14,9 @@ from storage.archive import MAX_PART_BYTES, MAX_PATH_BYTES, Archive, ArchiveErro
 from storage.links import is_token
 from storage.models import Recording
 
-from .json_split import Buffer, PartTooLarge, SplitError, elements, end_of, members, skip_space
+from .json_split import Buffer, PartTooLarge
 from .recording_json import RecordingError, one_line
-from .recording_parts import recording_from
+from .recording_parts import Limits, RecordingReader, read_verbatim_row
 from .settings import XAgentServerEnv
 
 MAX_AT_ONCE = 2
@@ -48,6 +47,12 @@ class Uploads:
     def __init__(self, settings: XAgentServerEnv) -> None:
         self._settings = settings
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._row_limits = Limits(
+            interaction_bytes=MAX_INTERACTION_BYTES,
+            rows=settings.max_upload_rows,
+            row_bytes=settings.max_row_bytes,
+            files=settings.max_upload_files,
+        )
         self._limits = ArchiveLimits(
             files=settings.max_upload_files, unpacked_bytes=settings.max_unpacked_bytes, ratio=settings.max_unpack_ratio
         )
@@ -79,9 +84,9 @@ class Uploads:
     def _refusing(self, read: Any, *arguments: Any) -> Upload:
         try:
             upload: Upload = read(*arguments)
-        except ArchiveTooLarge as error:
+        except (ArchiveTooLarge, PartTooLarge) as error:
             raise UploadError(413, str(error)) from None
-        except (RecordingError, SplitError, ArchiveError) as error:
+        except (RecordingError, ArchiveError) as error:
             raise UploadError(400, one_line(str(error))) from None
         except UnicodeError:
             raise UploadError(400, "expected text without lone surrogates") from None
@@ -112,73 +117,17 @@ class Uploads:
 
     def _document(self, file: IO[bytes], archive: IO[bytes] | None) -> Upload:
         with _mapped(file) as text:
-            parts = dict.fromkeys((b'"interaction"', b'"raws"', b'"workspace"'), (0, 0))
-            start = skip_space(text, 3 if text[:3] == b"\xef\xbb\xbf" else 0)
-            for key, value_start, value_end in members(text, start):
-                if parts.get(key, (0, 1)) != (0, 0):
-                    shown = one_line(key[:60].decode("utf-8", "replace"))
-                    raise UploadError(400, f"$: expected the keys interaction, raws, workspace, each once, got {shown}")
-                parts[key] = (value_start, value_end)
-                end = value_end
-            if parts[b'"interaction"'] == (0, 0) or parts[b'"raws"'] == (0, 0):
-                raise UploadError(400, "$: expected the keys interaction and raws")
-            if skip_space(text, skip_space(text, end) + 1) != len(text):
-                raise UploadError(400, "$: expected one JSON document, got more behind it")
-            (start, end), raws, (files_start, files_end) = parts.values()
-            workspace = text[files_start:files_end] if files_end else None
-            if workspace is not None and archive is not None:
-                raise UploadError(400, "$.workspace: expected the files here or in a zip, got both")
-            recording = self._recording(self._interaction(text, start, end), self._rows(text, raws[0]), workspace)
+            recording = self._reader().read_document(text, files=archive is None)
         return self._with_archive(recording, archive)
 
     def _parts(self, interaction: bytes, raws: str, archive: IO[bytes] | None) -> Upload:
-        text = raws.encode()
-        start = skip_space(text, 0)
-        if skip_space(text, end_of(text, start, len(text))) != len(text):
-            raise UploadError(400, "$.raws: expected a list of rows, got more behind it")
-        rows = self._rows(text, start)
-        return self._with_archive(self._recording(self._interaction(interaction, 0, len(interaction)), rows), archive)
+        return self._with_archive(self._reader().read_parts(interaction, raws.encode()), archive)
 
     def _lines(self, file: IO[bytes]) -> Upload:
-        interaction = file.readline(MAX_INTERACTION_BYTES + 1)
-        return Upload(self._recording(self._interaction(interaction, 0, len(interaction)), self._line_rows(file)))
+        return Upload(self._reader().read_lines(file))
 
-    def _recording(self, interaction: bytes, rows: Iterator[bytes], workspace: bytes | None = None) -> Recording:
-        try:
-            return recording_from(interaction, rows, workspace, self._settings.max_upload_files)
-        except PartTooLarge:
-            most = self._settings.max_upload_files
-            raise UploadError(413, f"$.workspace: expected at most {most} files, got more") from None
-
-    def _line_rows(self, file: IO[bytes]) -> Iterator[bytes]:
-        number = 0
-        while line := file.readline(self._settings.max_row_bytes + 2):
-            line = line.removesuffix(b"\n")
-            if line.strip():
-                yield self._row(number, line, 0, len(line))
-                number += 1
-
-    def _interaction(self, text: Buffer, start: int, end: int) -> bytes:
-        if end - start > MAX_INTERACTION_BYTES:
-            raise UploadError(413, f"$.interaction: expected at most {MAX_INTERACTION_BYTES} bytes, got more")
-        return text[start:end]
-
-    def _rows(self, text: Buffer, start: int) -> Iterator[bytes]:
-        number = -1
-        try:
-            for number, (row_start, row_end) in enumerate(elements(text, start, self._settings.max_row_bytes)):
-                yield self._row(number, text, row_start, row_end)
-        except PartTooLarge:
-            self._row(number + 1, text, 0, self._settings.max_row_bytes + 1)
-
-    def _row(self, number: int, text: Buffer, start: int, end: int) -> bytes:
-        if end - start > self._settings.max_row_bytes:
-            raise UploadError(
-                413, f"$.raws[{number}]: expected a row of at most {self._settings.max_row_bytes} bytes, got more"
-            )
-        if number >= self._settings.max_upload_rows:
-            raise UploadError(413, f"$.raws: expected at most {self._settings.max_upload_rows} rows, got more")
-        return text[start:end]
+    def _reader(self) -> RecordingReader:
+        return RecordingReader(self._row_limits, read_verbatim_row)
 
     def _with_archive(self, recording: Recording, archive: IO[bytes] | None) -> Upload:
         return Upload(recording, None if archive is None else Archive(archive, self._limits))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from .gateway import Gateway
 from .interactions import RUNNING, InteractionCRUD, row_from
 from .models import Interaction, Recording, Row, Visibility, now
 from .notifications import notify
+from .rows import COLUMNS, batches_of
 from .schema import (
     IN_ORDER,
     interaction_parameters,
@@ -29,7 +30,7 @@ from .schema import (
 from .shares import write_visibility
 
 _ROW = [raw.c[name] for name in Row.__slots__]
-_INSERT_ROWS = 500  # in one statement: 9,500 values, where the drivers' limits begin at 32,766
+_NODE_ID = COLUMNS.index("node_id")
 
 
 class RecordingExists(Exception):
@@ -73,21 +74,21 @@ class RecordingCRUD:
         interaction_id = interaction.interaction_id
 
         async def store(connection: Connection) -> None:
-            if (stored := await _find(connection, recording)) is not None:
-                raise RecordingExists(stored)
+            if await _is_there(connection, interaction_id):
+                raise RecordingExists(interaction_id)
             # Of a recording that was removed by other means a share may be left; this one isn't shared by it.
             await connection.execute(delete(shared_interactions).where(is_of(shared_interactions, interaction_id)))
             await connection.execute(insert(interactions).values(_values(interaction)))
             await write_visibility(connection, interaction, visibility, user_name)
-            for rows in _batches(recording.rows):
-                await insert_many(connection, raw, [_values(row) for row in rows])
+            for rows in batches_of(recording.rows):
+                await insert_many(connection, raw, COLUMNS, rows)
                 progress(len(rows))
             before_commit()
 
         try:
             await self._gateway.transaction(store, lock=f"recording {interaction_id}")
         except DatabaseConflict:
-            # Another was faster, with a row of the same node_id.
+            # A row with one of its node_ids is there. To look for them all beforehand takes as long as to store them.
             if (stored := await self._gateway.run(lambda connection: _find(connection, recording))) is None:
                 raise
             raise RecordingExists(stored) from None
@@ -211,13 +212,19 @@ async def _insert_behind(connection: Connection, row: Row) -> int:
     return step
 
 
-async def _find(connection: Connection, recording: Recording) -> str | None:
-    interaction_id = recording.interaction.interaction_id
+async def _is_there(connection: Connection, interaction_id: str) -> bool:
     for table in (interactions, raw):
         if await connection.fetch_one(select(table.c.id).where(is_of(table, interaction_id)).limit(1)):
-            return interaction_id
-    for rows in _batches(recording.rows):
-        query = select(raw.c.interaction_id).where(raw.c.node_id.in_([row.node_id for row in rows]))
+            return True
+    return False
+
+
+async def _find(connection: Connection, recording: Recording) -> str | None:
+    interaction_id = recording.interaction.interaction_id
+    if await _is_there(connection, interaction_id):
+        return interaction_id
+    for rows in batches_of(recording.rows):
+        query = select(raw.c.interaction_id).where(raw.c.node_id.in_([values[_NODE_ID] for values in rows]))
         if record := await connection.fetch_one(query.limit(1)):
             return str(record["interaction_id"])
     return None
@@ -231,7 +238,3 @@ def _values(stored: Interaction | Row) -> dict[str, Any]:
 
 def _untimed(stored: Interaction | Row) -> Interaction | Row:
     return replace(stored, id=None, create_time=None, update_time=None)
-
-
-def _batches(rows: Sequence[Row]) -> list[Sequence[Row]]:
-    return [rows[start : start + _INSERT_ROWS] for start in range(0, len(rows), _INSERT_ROWS)]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from share.json_exact import compact
 from share.json_split import MAX_DEPTH, PartTooLarge, SplitError, elements, end_of, members
 from share.json_text import is_json
-from share.recording_json import compact
 from share.recording_parts import read_files, read_row
 
 ANY_JSON: st.SearchStrategy[Any] = st.recursive(

@@ -33,9 +33,10 @@ ALLOWED = {
     "storage.cards": "models schema",
     "storage.search": "cards models schema",
     "storage.gallery": "cards gateway models schema search shares",
+    "storage.rows": "models",
     "storage.interactions": "gateway models schema shares statement",
     "storage.users": "errors gateway models schema",
-    "storage.recordings": "database errors gateway interactions models notifications schema shares",
+    "storage.recordings": "database errors gateway interactions models notifications rows schema shares",
     "share.settings": "",
     "share.store": "settings storage.database storage.errors storage.gateway storage.migrations storage.patience",
     "share.clock": "",
@@ -56,9 +57,10 @@ ALLOWED = {
     "share.wire_v1": "storage.models content json_text rows timeline wire",
     "share.swe_agent": "",
     "share.json_split": "",
-    "share.recording_json": "storage.models json_text",
-    "share.recording_parts": "storage.models json_split recording_json",
-    "share.formats": "storage.models recording_json swe_agent",
+    "share.json_exact": "",
+    "share.recording_json": "json_exact json_text storage.models storage.rows",
+    "share.recording_parts": "json_exact json_split recording_json storage.models storage.rows",
+    "share.formats": "json_exact recording_json recording_parts storage.models swe_agent",
     "share.importing": "storage.archive storage.models storage.recordings storage.workspace",
     "share.recorder": "storage.gateway storage.interactions storage.models storage.recordings storage.workspace wire",
     "share.json_lines": "recorder wire",
@@ -81,8 +83,8 @@ ALLOWED = {
     "share.uploads": "storage.archive storage.links storage.models json_split recording_json recording_parts settings",
     "share.services": "access settings storage.gallery storage.gateway storage.interactions storage.links"
     " storage.models storage.recordings storage.shares storage.users storage.workspace uploads",
-    "share.export": "storage.interactions storage.models storage.workspace access json_text recording_json services"
-    " wire",
+    "share.export": "storage.interactions storage.models storage.workspace access json_exact json_text recording_json"
+    " services wire",
     "share.api": "access body media problems services storage.archive storage.errors storage.models storage.workspace"
     " uploads",
     "share.api_content": "storage.workspace access api export feed media problems services wire_v1",
@@ -126,18 +128,11 @@ ALLOWED = {
     "app": "share share.logs",
 }
 
-SPEAK_JSON = {"wire", "wire_v1", "json_text", "formats", "recording_json", "recording_parts", "swe_agent", "render"}
+SPEAK_JSON = {"wire", "wire_v1", "json_text", "json_exact", "formats", "recording_parts", "swe_agent", "render"}
 SPEAK_JSON |= {"logs", "watch", "client", "api", "xagent_files", "storage.cards", "storage.search"}
 PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
-PURE += (
-    "share.rows",
-    "share.formats",
-    "share.swe_agent",
-    "share.json_split",
-    "share.recording_json",
-    "share.recording_parts",
-)
-PURE += ("share.bundle", "share.summary", "share.card_picture", "storage.models")
+PURE += ("share.formats", "share.swe_agent", "share.json_split", "share.recording_json", "share.recording_parts")
+PURE += ("share.rows", "share.json_exact", "share.bundle", "share.summary", "share.card_picture", "storage.models")
 NOT_PURE = {"asyncio", "time", "threading", "concurrent", "starlette", "databases", "sqlalchemy", "sqlite3", "socket"}
 
 
