@@ -9,6 +9,7 @@ small form of the first lines, writes nothing, and fails under 0.7 of what is as
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from . import throughput
+from . import latency, pacing, throughput
 from .figures import Line
 from .machine import describe
 from .process import CLIENT_CORE, pin
@@ -31,6 +32,9 @@ GROUPS: dict[str, Measure] = {
     "hot": throughput.measure_hot,
     "cold": throughput.measure_cold,
     "sizes": throughput.measure_sizes,
+    "first": latency.measure_first,
+    "crowd": latency.measure_crowd,
+    "paced": pacing.measure_paced,
 }
 QUICK: dict[str, Measure] = {
     "hot": partial(throughput.measure_hot, rounds=3),
@@ -64,6 +68,8 @@ def main() -> int:
         parser.error(f"expected {', '.join(GROUPS)}, got {', '.join(sorted(unknown))}")
     chosen = QUICK if arguments.quick else GROUPS
     pin(CLIENT_CORE)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     uvloop.install()
     lines = measure({name: chosen[name] for name in arguments.groups or chosen})
     if arguments.quick:

@@ -78,6 +78,12 @@ class Line:
         return {"what": self.what, "figures": figures, "notes": self.notes, "error": self.error}
 
 
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of all are."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
 def ratios(values: Sequence[float], baselines: Sequence[float]) -> list[float]:
     """Each round's value to the baseline of the same round."""
     return [value / baseline for value, baseline in zip(values, baselines, strict=True)]

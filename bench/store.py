@@ -26,8 +26,10 @@ def add_recordings(folder: Path, recordings: Iterable[Recording]) -> None:
     asyncio.run(add())
 
 
-def add_many(folder: Path, count: int, rows: int, size_bytes: int = ROW_BYTES) -> list[str]:
-    """Put `count` recordings of so many rows into it; their ids."""
-    names = [f"recording-{number}" for number in range(count)]
+def add_many(
+    folder: Path, count: int, rows: int, size_bytes: int = ROW_BYTES, *, prefix: str = "recording"
+) -> list[str]:
+    """Put `count` recordings of so many rows into it; their ids, the first of which is `prefix` itself."""
+    names = [prefix, *(f"{prefix}-{number}" for number in range(1, count))]
     add_recordings(folder, (make_recording(name, rows, size_bytes) for name in names))
     return names

@@ -12,12 +12,13 @@ from typing import Any, Self
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from .process import BenchError, Server
+from .process import PATIENCE_SECONDS, BenchError, Server
 
 _NO_ROW_BYTES = 64  # a heartbeat is smaller, and a row isn't
 _OFFSET = b'"offset":'
 _NUMBER = re.compile(rb'"offset":(\d+)')
 _HEAD_BYTES = 4096
+_READ_BYTES = 64 * 1024
 
 
 class Viewer(WSListener):
@@ -49,22 +50,30 @@ class Viewer(WSListener):
     async def connect(cls, server: Server, name: str, total: int, query: str = "", *, timed: bool = False) -> Self:
         """Connect, and return when the server has said hello."""
         viewer = cls(name, total, timed=timed)
+        viewer.began = time.perf_counter()
         headers = {"Sec-WebSocket-Protocol": cls.subprotocol} if cls.subprotocol else None
         url = f"ws://127.0.0.1:{server.port}/ws/share/{name}{query}"
         try:
-            await ws_connect(lambda: viewer, url, extra_headers=headers, websocket_handshake_timeout=60)
+            await ws_connect(
+                lambda: viewer,
+                url,
+                extra_headers=headers,
+                websocket_handshake_timeout=PATIENCE_SECONDS,
+                read_buffer_init_size=_READ_BYTES,
+            )
         except (OSError, TimeoutError) as error:
             raise BenchError(f"{server.name}: {name} can't be watched: {error!r}\n{server.log()}") from error
-        await viewer.wait(viewer.accepted, 60)
+        await viewer.wait(viewer.accepted, PATIENCE_SECONDS)
         return viewer
 
     def start(self, **options: Any) -> None:
         """Say `shared`."""
-        self.send({"type": "shared", **options})
-        self.began = time.perf_counter()
+        self.say({"type": "shared", **options})
 
-    def send(self, command: Mapping[str, Any]) -> None:
+    def say(self, command: Mapping[str, Any]) -> None:
+        """Send a command; what comes is timed from here."""
         assert self._transport is not None
+        self.began = time.perf_counter()
         self._transport.send(WSMsgType.TEXT, json.dumps(command).encode())
 
     async def wait(self, future: asyncio.Future[None], seconds: float) -> None:
