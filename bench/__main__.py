@@ -19,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from . import latency, pacing, throughput
+from . import gallery, huge, latency, pacing, starting, storing, throughput
 from .figures import Line
 from .machine import describe
 from .process import CLIENT_CORE, pin
@@ -35,6 +35,11 @@ GROUPS: dict[str, Measure] = {
     "first": latency.measure_first,
     "crowd": latency.measure_crowd,
     "paced": pacing.measure_paced,
+    "huge": huge.measure_huge,
+    "import": storing.measure_import,
+    "upload": storing.measure_upload,
+    "gallery": gallery.measure_gallery,
+    "start": starting.measure_start,
 }
 QUICK: dict[str, Measure] = {
     "hot": partial(throughput.measure_hot, rounds=3),

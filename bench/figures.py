@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -76,6 +77,14 @@ class Line:
     def as_json(self) -> dict[str, Any]:
         figures = [figure.as_json() for figure in self.figures]
         return {"what": self.what, "figures": figures, "notes": self.notes, "error": self.error}
+
+
+def turns(most: int, *, least: int = 3, seconds: float = 45) -> Iterator[int]:
+    """The numbers of `most` rounds; after so many seconds it is enough, when there have been `least`."""
+    deadline = time.monotonic() + seconds
+    for number in range(most):
+        if number < least or time.monotonic() < deadline:
+            yield number
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -10,19 +10,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+from .crowd import QUERY, RECORDINGS, ROWS, join, leave, wait_for_rows
 from .figures import Line, at_most, percentile, ratios
-from .process import BenchError, Server
+from .process import Server
 from .rows import ROW_BYTES
 from .servers import bare, ours, write_text
 from .store import add_many
 from .viewers import PeerViewer, V1Viewer, Viewer
 
-ROWS = 120
-"""More than anybody gets, at one a second."""
-
 PROBES = 100
-QUERY = f"?rows={ROWS}&text={ROW_BYTES}&pause=1"
-RECORDINGS = 100
 SETTLE_SECONDS = 2.5
 
 
@@ -88,36 +84,10 @@ async def gather_crowd(
         await asyncio.sleep(SETTLE_SECONDS)
         grown = server.rss_bytes() - before
         seconds = {probe.__name__: await first_rows(server, probe, "probe") for probe in probes}
-        check(crowd)
+        await wait_for_rows(crowd, time.perf_counter())
         return Crowd(grown / viewers, seconds)
     finally:
-        for viewer in crowd:
-            viewer.leave()
-
-
-async def join(
-    server: Server, kind: type[Viewer], names: Sequence[str], viewers: int, seconds: float, crowd: list[Viewer]
-) -> None:
-    """So many viewers come, spread over so many seconds."""
-    began = time.perf_counter()
-
-    async def come(number: int) -> None:
-        await asyncio.sleep(began + seconds * number / viewers - time.perf_counter())
-        viewer = await kind.connect(server, names[number % len(names)], ROWS, QUERY)
-        crowd.append(viewer)
-        viewer.start()
-
-    await asyncio.gather(*map(come, range(viewers)))
-
-
-def check(crowd: Sequence[Viewer]) -> None:
-    """Raise `BenchError` where somebody of a crowd has lost his connection, or a row."""
-    now = time.perf_counter()
-    for viewer in crowd:
-        if viewer.done.done():
-            viewer.done.result()
-        if viewer.rows < now - viewer.began - 2:
-            raise BenchError(f"{viewer.name}: {viewer.rows} rows after {now - viewer.began:.1f} s, at one a second")
+        leave(crowd)
 
 
 def measure_crowd(folder: Path, *, viewers: int = 2000, rounds: int = 3) -> Iterator[Line]:

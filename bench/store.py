@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Table
 
 from share.settings import XAgentServerEnv
 from share.store import open_store
-from storage.models import Recording, Visibility
+from storage.models import Recording, Row, Visibility
 from storage.recordings import RecordingCRUD
+from storage.schema import raw
 
-from .rows import ROW_BYTES, make_recording
+from .rows import ROW_BYTES, make_interaction, make_recording, make_rows
 
 
 def add_recordings(folder: Path, recordings: Iterable[Recording]) -> None:
@@ -33,3 +40,21 @@ def add_many(
     names = [prefix, *(f"{prefix}-{number}" for number in range(1, count))]
     add_recordings(folder, (make_recording(name, rows, size_bytes) for name in names))
     return names
+
+
+def add_huge(folder: Path, name: str, rows: int) -> None:
+    """Put a recording into it whose rows don't fit into memory."""
+    add_recordings(folder, [Recording(make_interaction(name), ())])
+    columns = [name for name in Row.__slots__ if name != "id"]
+    insert(folder, raw, columns, map(attrgetter(*columns), make_rows(name, rows)))
+
+
+def insert(folder: Path, table: Table, columns: Sequence[str], values: Iterator[tuple[Any, ...]]) -> None:
+    """Put rows into a table, past the storage layer, which would take minutes for hundreds of thousands."""
+    marks = ", ".join("?" * len(columns))
+    with closing(sqlite3.connect(folder / "replay.db", isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("BEGIN")
+        connection.executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", values)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
