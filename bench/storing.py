@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from .rows import ROW_BYTES, make_rows
 from .servers import PEERS, ours
 
 IMPORT_ROWS = 100_000
+COMMAND_SECONDS = 180
 UPLOAD_ROWS, UPLOAD_ROW_BYTES = 11_800, 8192  # at most 100 MB and 20,000 rows are taken
 
 
@@ -73,12 +75,24 @@ def _run(command: list[str], folder: Path) -> tuple[float, float, int]:
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     finally:
         pin(CLIENT_CORE)
-    _, status, usage = os.wait4(process.pid, 0)
+    usage, status = _wait(process)
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise BenchError(f"{command}: exit code {process.returncode}\n{(folder / 'command.log').read_text()[-1000:]}")
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[resource.struct_rusage, int]:
+    deadline = time.monotonic() + COMMAND_SECONDS
+    while time.monotonic() < deadline:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            return usage, status
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    raise BenchError(f"{process.args!r} hasn't ended after {COMMAND_SECONDS} s")
 
 
 def measure_upload(folder: Path, *, rounds: int = 3) -> Iterator[Line]:

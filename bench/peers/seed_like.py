@@ -15,6 +15,7 @@ import random
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -58,9 +59,21 @@ def get_session():
 
 def make_logger(name: str) -> logging.Logger:
     logger = logging.getLogger(f"bench.{name}.{random.random()}")
-    logger.addHandler(logging.FileHandler(Path(LOGS) / f"{name}.log"))
+    for handler in (logging.StreamHandler(), logging.FileHandler(Path(LOGS) / f"{name}.log")):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    logger.propagate = False
     return logger
+
+
+def unescape(data: Any) -> Any:
+    """What the original does to the texts of a tool, in all that it sends."""
+    tools = data.get("using_tools") if isinstance(data, dict) else None
+    for name in ("tool_input", "tool_output") if isinstance(tools, dict) else ():
+        if isinstance(tools.get(name), str):
+            tools[name] = tools[name].encode("utf-8").decode("unicode_escape")
+    return data
 
 
 class Replay:
@@ -97,11 +110,13 @@ class Replay:
     async def send_rows(self) -> None:
         query = self.session.query(Raw).filter(Raw.interaction_id == self.client_id, Raw.is_deleted.is_(False))
         for row in query.order_by(Raw.step.asc()).all():
-            self.logger.info("row %s, %d characters", row.node_id, len(json.dumps(row.data)))
+            self.logger.info(
+                "row %s, %d characters", row.node_id, len(json.dumps(row.data, ensure_ascii=False, indent=2))
+            )
             files = [{"name": name, "suffix": name.split(".")[-1]} for name in row.file_list or []]
             await self._send(
                 {
-                    "data": row.data,
+                    "data": unescape(row.data),
                     "status": row.status,
                     "message": "success",
                     "success": True,
