@@ -4,7 +4,7 @@ PYTEST = .venv/bin/python -m pytest --numprocesses 3 --dist worksteal
 TSC = tests/node/node_modules/.bin/tsc
 REQUIREMENTS = .venv/bin/python setup.cfg pyproject.toml .ci/constraints.txt
 
-.PHONY: help run test lint format clean
+.PHONY: help run test lint format bench bench-quick clean
 .NOTPARALLEL:
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo 'make test    run the tests, three at a time, on SQLite and on what else runs here: PostgreSQL, MariaDB'
 	@echo 'make lint    check the code: ruff, mypy and tsc'
 	@echo 'make format  lay the code out anew'
+	@echo 'make bench   measure how fast it is, in half an hour, into bench/results; bench-quick: in two minutes, for CI'
 	@echo 'make clean   remove what make has made; ./data stays'
 
 run: .venv/package
@@ -36,8 +37,15 @@ format: .venv/dev
 	.venv/bin/ruff check --fix-only
 	.venv/bin/ruff format
 
+# Only for when nothing else runs: two cores are used whole.
+bench: .venv/bench bench/peers/node/node_modules
+	.venv/bin/python -m bench
+
+bench-quick: .venv/bench bench/peers/node/node_modules
+	.venv/bin/python -m bench --quick
+
 clean:
-	rm -rf .venv build dist *.egg-info tests/node/node_modules screenshots
+	rm -rf .venv build dist *.egg-info tests/node/node_modules bench/peers/node/node_modules screenshots
 	rm -rf .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './data/*' -prune -exec rm -rf {} +
 
@@ -61,10 +69,10 @@ export CHECK_PYTHON
 	$(PIP_INSTALL) --editable .
 	@touch $@
 
-.venv/test .venv/dev: .venv/%: $(REQUIREMENTS)
+.venv/test .venv/dev .venv/bench: .venv/%: $(REQUIREMENTS)
 	$(PIP_INSTALL) --editable '.[$*]'
 	@touch $@
 
 # Without npm there is none, and what can't be done for want of it says so.
-tests/node/node_modules: tests/node/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund && touch $@; fi
+%/node/node_modules: %/node/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix $*/node --ignore-scripts --no-audit --no-fund && touch $@; fi
