@@ -25,7 +25,7 @@ _CHINESE = "接下来我们需要检查数据文件中的每一列，确认没�
 
 def frame_text(size_bytes: int = ROW_BYTES) -> str:
     """A row as classic sends it, about `size_bytes` long: what the other servers send."""
-    return _frame(_data(1, size_bytes))
+    return _frame(_data(1, size_bytes)).decode()
 
 
 @cache
@@ -76,7 +76,7 @@ def _data(number: int, size_bytes: int) -> dict[str, Any]:
     }
     if size_bytes < ROW_BYTES:
         data["thoughts"], data["reasoning"] = _prose(chance, 4), ""
-    left = size_bytes - len(_frame(data).encode())
+    left = size_bytes - len(_frame(data))
     data["using_tools"]["tool_output"] = "".join(_lines(chance, left))
     return data
 
@@ -93,7 +93,7 @@ def _prose(chance: random.Random, words: int) -> str:
     return " ".join(chance.choices(_WORDS, k=words))
 
 
-def _frame(data: Any) -> str:
+def _frame(data: Any) -> bytes:
     files: Sequence[dict[str, str]] = ()
     return encode_row(
         data=data, status="inner", current="1.1", node_id="recording-0000", workspace_file_list=list(files)

@@ -142,6 +142,15 @@ def is_sqlite(database: databases.Database) -> bool:
     return database.url.dialect == "sqlite"
 
 
+def file_of(database: databases.Database) -> object:
+    """Which file a database of SQLite is now, by other means than its name; None where there is none."""
+    try:
+        stat = Path(database.url.database).stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 def is_postgres(database: databases.Database) -> bool:
     """Whether `database` speaks Postgres' protocol."""
     return database.url.dialect in ("postgresql", "postgres")

@@ -14,7 +14,7 @@ from databases.core import Connection
 from databases.interfaces import Record
 from sqlalchemy.sql import ClauseElement
 
-from .database import CONNECT_SECONDS, abort, begin_statements, connections, is_sqlite
+from .database import CONNECT_SECONDS, abort, begin_statements, connections, file_of, is_sqlite
 from .errors import DatabaseBusy, DatabaseError, DatabaseUnavailable, translate
 from .locks import give_lock, take_lock
 
@@ -68,7 +68,7 @@ class Gateway(Reader):
         keep_connections: bool = False,
     ) -> None:
         self.database = database
-        self._kept: list[Connection] = []
+        self._kept: list[tuple[Connection, object]] = []
         self._most_kept = KEPT_CONNECTIONS if keep_connections and is_sqlite(database) else 0
         limit = limit or connections(database)
         self._free = asyncio.Semaphore(limit)
@@ -162,7 +162,8 @@ class Gateway(Reader):
     async def _run(self, work: Work[T], ended: asyncio.Future[None], seconds: float | None) -> T:
         watch: asyncio.TimerHandle | None = None
         try:
-            self._running[ended] = connection = await self._connect()
+            connection, file = await self._connect()
+            self._running[ended] = connection
             if seconds is not None and not self._most_kept:
                 watch = asyncio.get_running_loop().call_later(seconds, abort, connection)
             try:
@@ -171,7 +172,7 @@ class Gateway(Reader):
                 await connection.__aexit__()
                 raise
             if len(self._kept) < self._most_kept:
-                self._kept.append(connection)
+                self._kept.append((connection, file))
             else:
                 await connection.__aexit__()
             return result
@@ -185,16 +186,20 @@ class Gateway(Reader):
             if watch is not None:
                 watch.cancel()
 
-    async def _connect(self) -> Connection:
-        if self._kept:
-            return self._kept.pop()
+    async def _connect(self) -> tuple[Connection, object]:
+        while self._kept:
+            connection, file = self._kept.pop()
+            if file == file_of(self.database):
+                return connection, file
+            await connection.__aexit__()  # the file was moved, or replaced by another
+        file = file_of(self.database) if self._most_kept else None
         connection = self.database.connection()
         try:
             async with asyncio.timeout(None if is_sqlite(self.database) else 2 * CONNECT_SECONDS):
                 await connection.__aenter__()
         except OSError as error:  # in `work` it may be about a file, here it is about the connection
             raise DatabaseUnavailable(str(error) or "no connection in time") from error
-        return connection
+        return connection, file
 
     def named(self, error: DatabaseError) -> DatabaseError:
         """The error with the database's name in its message, and no password."""
@@ -214,7 +219,7 @@ class Gateway(Reader):
             if late:
                 await asyncio.wait(late, timeout=seconds)
         while self._kept:
-            await self._kept.pop().__aexit__()
+            await self._kept.pop()[0].__aexit__()
 
 
 async def _roll_back(connection: Connection) -> None:
