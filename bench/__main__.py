@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -72,6 +73,7 @@ def main() -> int:
     if unknown := set(arguments.groups) - GROUPS.keys():
         parser.error(f"expected {', '.join(GROUPS)}, got {', '.join(sorted(unknown))}")
     chosen = QUICK if arguments.quick else GROUPS
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended, too
     pin(CLIENT_CORE)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
