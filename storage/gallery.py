@@ -21,7 +21,8 @@ _BATCH = 100
 _MAX_BATCHES = 10
 _SHORT = 1_000
 _FEW = 5_000
-"""So many public recordings are looked up and sorted sooner than found among many that aren't public."""
+"""So many public recordings are looked up, searched and sorted sooner than found among many that aren't public. SQLite
+has to be told where to begin, by how the condition is written."""
 
 
 class GalleryCRUD:
@@ -82,8 +83,9 @@ async def _search(
     connection: Connection, user_id: str | None, text: str, after: Page | None, limit: int
 ) -> tuple[list[Card], Page | None]:
     owned = [] if user_id is None else [interactions.c.user_id == user_id]
-    listed = owned or [await _is_public(connection)]
-    stretches = await _stretches(connection, owned, after, is_short=not text)
+    is_few = not owned and await _are_few(connection)
+    listed = owned or [interactions.c.interaction_id.in_(PUBLIC_IDS) if is_few else IS_PUBLIC]
+    stretches = await _stretches(connection, owned, after, is_short=is_few or not text)
     found: list[Interaction] = []
     goals: dict[str, Sequence[str]] = {}
     batch = limit + 1
@@ -103,12 +105,10 @@ async def _search(
     return await read_cards(connection, found, goals), after
 
 
-async def _is_public(connection: Connection) -> ColumnElement[bool]:
-    # SQLite does as it is told: it begins with the public ones, or looks at one recording after the other.
+async def _are_few(connection: Connection) -> bool:
     counted = select(func.count().label("number")).select_from(PUBLIC_IDS.limit(_FEW + 1).subquery())
     record = await connection.fetch_one(counted)
-    is_few = record is not None and record["number"] <= _FEW
-    return interactions.c.interaction_id.in_(PUBLIC_IDS) if is_few else IS_PUBLIC
+    return record is not None and record["number"] <= _FEW
 
 
 async def _stretches(

@@ -49,9 +49,10 @@ class Stretch(NamedTuple):
     def query(self, *conditions: ColumnElement[bool], text: str = "") -> Select[Any]:
         """Those of it, not deleted, for which these hold, with `text` in the description or what people have said."""
         time, there = interactions.c.create_time, not_deleted(interactions.c.is_deleted)
-        query = select(*INTERACTION).where(time.is_not(None) if self.is_timed else time.is_(None), there, *conditions)
-        if text:
+        query = select(*INTERACTION).where(time.is_not(None) if self.is_timed else time.is_(None))
+        if text:  # the first of the conditions, as SQLite looks at them in this order and most recordings fail it
             query = query.where(_may_have(text, in_each=self.is_short))
+        query = query.where(there, *conditions)
         if self.after is not None and self.is_timed == (self.after.create_time is not None):
             query = query.where(_is_behind(self.after))
         if self.until is not None:
@@ -90,8 +91,8 @@ def _may_have(text: str, *, in_each: bool) -> ColumnElement[bool]:
     written = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
     said = and_(
         raw.c.is_human.is_(True),
-        not_deleted(raw.c.is_deleted),
         or_(*(_contains(cast(raw.c.human_data, Text), part) for part in sorted(written))),
+        not_deleted(raw.c.is_deleted),
     )
     if in_each:
         goal: ColumnElement[bool] = exists().where(raw.c.interaction_id == interactions.c.interaction_id, said)

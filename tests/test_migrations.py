@@ -67,9 +67,8 @@ async def test_an_older_database_stops_the_start_until_it_is_upgraded(
     if not noted:
         await gateway.execute("DROP TABLE share_migrations")
     migrate(_52=add_a_note, _53=add_nothing)
-    with pytest.raises(
-        SchemaError, match=f"of version {before[0]}, this program needs 53: run replay-share db upgrade"
-    ):
+    expected = f"of version {before[0]}, this program needs 53: run replay-share db upgrade"
+    with pytest.raises(SchemaError, match=expected):
         await check_tables(gateway)
     assert await upgrade_tables(gateway) == [52, 53]
     assert await check_tables(gateway)
