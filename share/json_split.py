@@ -81,7 +81,11 @@ class _Guess:
         limit = min(position + self._max_bytes, len(self._text))
         found = self._text.find(self._between, position, limit + len(self._between) - 1)
         self._not_before = limit if found < 0 else found + 1
-        return found + 1 if found >= 0 and self._is_value(self._text[position : found + 1]) else None
+        if found < 0:
+            return None
+        element = self._text[position : found + 1]
+        forget(self._text, position, found)
+        return found + 1 if self._is_value(element) else None
 
 
 def first(text: Buffer, start: int, opening: bytes) -> int | None:
