@@ -33,6 +33,48 @@ def test_the_elements_are_those_of_the_list(value: list[Any], indent: int | None
     assert [json.loads(text[start:end]) for start, end in elements(text, 0, len(text))] == value
 
 
+def is_json_bytes(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+ROWS = st.fixed_dictionaries({"id": st.integers()}, optional={"a": ANY_JSON, "b": st.just([{"id": 1}, {"id": 2}])})
+
+
+@given(st.lists(ROWS | ANY_JSON), INDENTS)
+def test_the_elements_are_the_same_where_their_ends_are_guessed(value: list[Any], indent: int | None) -> None:
+    text = json.dumps(value, indent=indent).encode() + b', {"id": 3}]'
+    surely = list(elements(text, 0, len(text)))
+    assert list(elements(text, 0, len(text), is_json_bytes)) == surely
+    assert list(elements(text, 0, len(text), lambda text: False)) == surely
+
+
+def test_the_end_of_an_element_is_guessed_by_what_stood_behind_the_first() -> None:
+    rows = [{"id": number, "more": [{"id": 1}, {"id": 2}] if number == 5 else "}, {"} for number in range(9)]
+    text = json.dumps(rows).encode()
+    asked: list[bytes] = []
+
+    def is_value(part: bytes) -> bool:
+        asked.append(part)
+        return is_json_bytes(part)
+
+    assert [json.loads(text[start:end]) for start, end in elements(text, 0, len(text), is_value)] == rows
+    right = [json.dumps(row).encode() for row in rows[1:5] + rows[6:8]]
+    assert [part for part in asked if is_json_bytes(part)] == right
+    assert len(asked) == len(right) + 1
+
+
+@pytest.mark.parametrize("size", [4, 100])
+def test_guessing_takes_no_element_that_is_too_large(size: int) -> None:
+    text = b'[{"a":1},{"a":1},{"a":"' + b"x" * size + b'"},{"a":1}]'
+    assert len(list(elements(text, 0, 8 + size, is_json_bytes))) == 4
+    with pytest.raises(PartTooLarge):
+        list(elements(text, 0, 7 + size, is_json_bytes))
+
+
 @given(st.binary(max_size=40) | st.text('[]{},:"\\ 1an', max_size=40).map(str.encode))
 def test_whatever_it_is_there_is_an_end_or_an_error(text: bytes) -> None:
     try:
