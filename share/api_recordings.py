@@ -131,15 +131,16 @@ async def _store(call: Call, user_id: str, wanted: Visibility) -> Interaction:
             document, archive = form.get("recording"), form.get("files")
             if not isinstance(document, UploadFile) or (archive is not None and not isinstance(archive, UploadFile)):
                 raise Problem(400, "expected a form with the file `recording` and, if any, the zip `files`")
-            upload = await services.uploads.read_document(document.file, archive.file if archive else None)
-            return await _put(call, upload, user_id, wanted)
+            with await services.uploads.read_document(document.file, archive.file if archive else None) as upload:
+                return await _put(call, upload, user_id, wanted)
     if kind not in ("application/json", *JSON_LINES):
         raise Problem(
             415, f"expected application/json, {', '.join(JSON_LINES)} or multipart/form-data, got {kind[:60]!r}"
         )
     async with receive_body(call.request, settings.max_upload_bytes) as body:
         read = services.uploads.read_lines if kind in JSON_LINES else services.uploads.read_document
-        return await _put(call, await read(body), user_id, wanted)
+        with await read(body) as upload:
+            return await _put(call, upload, user_id, wanted)
 
 
 async def _put(call: Call, upload: Upload, user_id: str, wanted: Visibility) -> Interaction:

@@ -15,7 +15,7 @@ MAX_INTEGER_DIGITS = 4300  # what Python itself takes, unless its limit was lift
 
 Write = Callable[[Any], str]
 
-_WHITE_SPACE = b" \t\n\r"
+_BLANKS = b" \t\n\r"
 _TOKENS = re.compile(r'("(?:[^"\\]++|\\.)*+")|[ \t\n\r]++', re.DOTALL)
 
 
@@ -113,13 +113,11 @@ def read_quickly(text: bytes) -> tuple[Any, Write] | None:
     """
     try:
         value = orjson.loads(text)
-        written = orjson.dumps(value)
-        if written == text:
+        written = orjson.dumps(value).translate(None, _BLANKS)
+        bare = text.translate(None, _BLANKS)
+        if written == bare:
             return value, _orjson
-        bare = text.translate(None, _WHITE_SPACE)
-        if written.translate(None, _WHITE_SPACE) == bare:
-            return value, _orjson
-        if _encode_ascii(value).encode().translate(None, _WHITE_SPACE) == bare:
+        if _encode_ascii(value).encode().translate(None, _BLANKS) == bare:
             return value, _encode
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         pass

@@ -15,6 +15,7 @@ MAX_DEPTH = 503
 """The 500 that `import` takes in a row's data, and what is around it."""
 
 _FORGET_BYTES = 4 * 1024 * 1024
+_MANY_BYTES = 32 * 1024
 
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _COMMA = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
@@ -42,13 +43,14 @@ def members(text: Buffer, start: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def elements(
-    text: Buffer, start: int, max_bytes: int, is_value: Callable[[bytes], bool] = lambda text: False
+    text: Buffer, start: int, max_bytes: int, are_elements: Callable[[bytes], bool] = lambda text: False
 ) -> Iterator[tuple[int, int]]:
     """Where each element of the list at `start` begins and ends. Raises `PartTooLarge` for one above `max_bytes`.
 
-    `is_value` says of bytes that may be an element whether they are JSON; then nobody has to look for its end.
+    `are_elements` says of bytes whether they would be JSON between brackets. Where it says so nobody has to look for
+    the ends of these elements, and they come as one.
     """
-    guess = _Guess(text, max_bytes, is_value)
+    guess = _Guess(text, max_bytes, are_elements)
     position = first(text, start, b"[")
     forgotten = start
     while position is not None:
@@ -61,14 +63,15 @@ def elements(
 
 
 class _Guess:
-    # Where elements end, by what stood between the first two: `}, {"node_id"`, say. What begins with a bracket and is
-    # JSON as a whole can't have ended before, nor end later. A place is tried once, so that no text makes it slow.
-    def __init__(self, text: Buffer, max_bytes: int, is_value: Callable[[bytes], bool]) -> None:
+    # Elements end where the text looks as it did between the first two: `}, {"node_id"`, say. If what comes before is
+    # JSON between brackets, so it is. Tried with many elements, then with one; no place is tried twice, so that no text
+    # makes it slow.
+    def __init__(self, text: Buffer, max_bytes: int, are_elements: Callable[[bytes], bool]) -> None:
         self._text = text
         self._max_bytes = max_bytes
-        self._is_value = is_value
+        self._are_elements = are_elements
         self._between = b""
-        self._not_before = 0
+        self._tried = self._tried_many = 0
 
     def learn(self, end: int, position: int) -> None:
         if not self._between and self._text[end - 1 : end] == b"}" and self._text[position : position + 1] == b"{":
@@ -76,12 +79,27 @@ class _Guess:
             self._between = self._text[end - 1 : key.end() if key else position + 1]
 
     def end_of(self, position: int) -> int | None:
-        if not self._between or position < self._not_before or self._text[position : position + 1] != b"{":
+        if not self._between:
             return None
-        limit = min(position + self._max_bytes, len(self._text))
-        found = self._text.find(self._between, position, limit + len(self._between) - 1)
-        self._not_before = limit if found < 0 else found + 1
-        return found + 1 if found >= 0 and self._is_value(self._text[position : found + 1]) else None
+        if position >= self._tried_many:
+            limit = min(position + min(_MANY_BYTES, self._max_bytes), len(self._text))
+            found = self._text.rfind(self._between, position, limit)
+            self._tried_many = max(found + 1, limit)
+            if found >= 0 and self._is_end(position, found + 1):
+                self._tried_many = 0
+                return found + 1
+        if position >= self._tried:
+            limit = min(position + self._max_bytes, len(self._text))
+            found = self._text.find(self._between, position, limit + len(self._between) - 1)
+            self._tried = limit if found < 0 else found + 1
+            if found >= 0 and self._is_end(position, found + 1):
+                return found + 1
+        return None
+
+    def _is_end(self, position: int, end: int) -> bool:
+        tried = self._text[position:end]
+        forget(self._text, position, end)
+        return self._are_elements(tried)
 
 
 def first(text: Buffer, start: int, opening: bytes) -> int | None:

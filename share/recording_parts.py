@@ -52,6 +52,17 @@ def read_quick_row(text: bytes) -> Values | None:
     return None
 
 
+def read_quick_rows(text: bytes) -> list[Values]:
+    """The same of several rows with commas between them; none where it can't be told of one."""
+    try:
+        if (quick := read_quickly(b"[%b]" % text)) is not None:
+            rows, write = quick
+            return [check_row("", row, write) for row in rows]
+    except ValueError:
+        pass
+    return []
+
+
 def read_decoded_row(where: str, text: bytes) -> Values:
     """What a row holds. Raises `ValueError`."""
     return check_row(where, decode(text.decode()))
@@ -196,21 +207,23 @@ class RecordingReader:
 
     def _rows(self, text: Buffer, start: int) -> Iterator[Values]:
         self._place = "$.raws"
-        quick: Values | None = None
+        quick: list[Values] = []
 
-        def is_value(row: bytes) -> bool:
+        def are_rows(rows: bytes) -> bool:
             nonlocal quick
-            quick = read_quick_row(row)
-            return quick is not None
+            quick = read_quick_rows(rows)
+            return bool(quick)
 
-        number, end = -1, start + 1
+        number, end = 0, start + 1
         try:
-            for number, (row_start, end) in enumerate(elements(text, start, self._limits.row_bytes, is_value)):
-                self._check_number(number)
-                yield quick or self._row(number, text[row_start:end])
-                quick = None
+            for row_start, end in elements(text, start, self._limits.row_bytes, are_rows):
+                for values in quick or [self._row(number, text[row_start:end])]:
+                    self._check_number(number)
+                    yield values
+                    number += 1
+                quick = []
         except PartTooLarge as error:
-            raise error if str(error) else self._row_too_large(number + 1) from None
+            raise error if str(error) else self._row_too_large(number) from None
         self._end = skip_space(text, end) + 1
 
     def _line_rows(self, file: IO[bytes]) -> Iterable[Values]:

@@ -8,11 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from storage.archive import MAX_PART_BYTES, MAX_PATH_BYTES, Archive, ArchiveError, ArchiveLimits, ArchiveTooLarge
 from storage.links import is_token
 from storage.models import Recording
+from storage.rows import Rows
 
 from .json_split import Buffer, PartTooLarge
 from .recording_json import RecordingError, one_line
@@ -20,7 +21,7 @@ from .recording_parts import Limits, RecordingReader, read_verbatim_row
 from .settings import XAgentServerEnv
 
 MAX_AT_ONCE = 2
-"""Uploads that are taken apart at the same time: each holds its rows in memory."""
+"""Uploads that are taken apart at the same time: each may hold a large row in memory several times."""
 
 MAX_INTERACTION_BYTES = 1024 * 1024
 
@@ -35,10 +36,20 @@ class UploadError(Exception):
 
 @dataclass(slots=True)
 class Upload:
-    """What was uploaded: a recording, and the archive of its workspace, where that came as one."""
+    """What was uploaded: a recording, and the archive of its workspace, where that came as one.
+
+    Whoever has stored it leaves it as a context, which gives its rows' file back.
+    """
 
     recording: Recording
     archive: Archive | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        if isinstance(self.recording.rows, Rows):
+            self.recording.rows.close()
 
 
 class Uploads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -16,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 from storage.archive import ArchiveError, ArchiveTooLarge
 from storage.cards import Card
 from storage.errors import DatabaseError
-from storage.models import User, Visibility
+from storage.models import Recording, User, Visibility
 from storage.users import user_is_valid
 
 from .body import BodyError, receive_form
@@ -173,19 +174,19 @@ async def _community(form: Form) -> Response:
     assert archive is not None
     services = form.services
     try:
-        upload = await services.uploads.read_parts(interaction, raws, archive.file)
-        recording = upload.recording
-        recording = replace(recording, interaction=replace(recording.interaction, user_id=user.user_id))
-        if not any(row.status == "finished" and not row.is_deleted for row in recording.rows):
-            return answer(message="interaction is not finish!", success=False)
-        is_new = await store_recording(
-            services.recordings,
-            services.settings.base_dir,
-            recording,
-            visibility=Visibility.UNLISTED,
-            user_name=user_name[:255],
-            archive=upload.archive,
-        )
+        with await services.uploads.read_parts(interaction, raws, archive.file) as upload:
+            recording = upload.recording
+            recording = replace(recording, interaction=replace(recording.interaction, user_id=user.user_id))
+            if not await asyncio.to_thread(_has_finished, recording):
+                return answer(message="interaction is not finish!", success=False)
+            is_new = await store_recording(
+                services.recordings,
+                services.settings.base_dir,
+                recording,
+                visibility=Visibility.UNLISTED,
+                user_name=user_name[:255],
+                archive=upload.archive,
+            )
     except UploadError as error:
         return failed(error.status, _unreadable(str(error)))
     except ArchiveError as error:
@@ -193,6 +194,10 @@ async def _community(form: Form) -> Response:
     except ImportRefused:
         is_new = False
     return answer() if is_new else answer(message="interaction is exist!", success=False)
+
+
+def _has_finished(recording: Recording) -> bool:
+    return any(row.status == "finished" and not row.is_deleted for row in recording.rows)
 
 
 def _unreadable(message: str) -> list[dict[str, Any]]:

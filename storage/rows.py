@@ -65,14 +65,14 @@ class Rows(Sequence[Row]):
     def batches(self) -> Iterator[list[Values]]:
         """All of the rows, some at a time."""
         self._flush()
-        start = 0
-        while start < len(self):
-            end, size = start, 0
-            while end < len(self) and end < start + BATCH_ROWS and (end == start or size <= BATCH_BYTES):
-                size += self._size(end)
-                end += 1
-            yield self._read(range(start, end))
-            start = end
+        start = size = 0
+        for place in range(len(self)):
+            if place > start and (size + self._size(place) > BATCH_BYTES or place == start + BATCH_ROWS):
+                yield self._read(range(start, place))
+                start, size = place, 0
+            size += self._size(place)
+        if self:
+            yield self._read(range(start, len(self)))
 
     def _read(self, places: range) -> list[Values]:
         found = [self._in_order(place) for place in places]

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from share import swe_agent
 from share.formats import RecordingError, read_recording
+from share.json_exact import decode
+from share.recording_json import recording_of
 from storage.models import Recording
 
 ROOT = Path(__file__).parent
@@ -754,6 +756,36 @@ def test_no_json_raises_anything_but_a_recording_error(read: Read, document: Any
 @given(document=mutated())
 def test_no_damaged_recording_raises_anything_but_a_recording_error(read: Read, document: Any) -> None:
     reads_or_refuses(read, document)
+
+
+def as_a_whole(text: str) -> Recording | None:
+    try:
+        return recording_of(decode(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+LAYOUTS = st.sampled_from([{}, {"separators": (",", ":")}, {"indent": 1}, {"ensure_ascii": False}])
+
+
+@settings(unhurried, max_examples=300)
+@given(document=mutated(), layout=LAYOUTS, data=st.data())
+def test_a_file_that_is_read_a_row_at_a_time_is_read_as_it_is_as_a_whole(
+    read: Read, document: Any, layout: dict[str, Any], data: st.DataObject
+) -> None:
+    if not isinstance(document, dict) or "interaction" not in document:
+        return
+    if isinstance(document.get("raws"), list) and data.draw(st.booleans()):
+        value = data.draw(json_values)
+        document["raws"] += [{"node_id": f"m{step}", "interaction_id": "run", "data": value} for step in range(4)]
+    text = json.dumps(document, **layout)
+    if data.draw(st.booleans()):
+        text = text.replace("1", data.draw(st.sampled_from(["0.10", "1e400", "18446744073709551616", "[1 ]"])), 1)
+    try:
+        recording: Recording | None = read(text.encode("utf-8", "surrogatepass"))
+    except RecordingError:
+        recording = None
+    assert recording == as_a_whole(text)
 
 
 @unhurried

@@ -33,6 +33,62 @@ def test_the_elements_are_those_of_the_list(value: list[Any], indent: int | None
     assert [json.loads(text[start:end]) for start, end in elements(text, 0, len(text))] == value
 
 
+def are_json(text: bytes) -> bool:
+    try:
+        json.loads(b"[%b]" % text)
+    except ValueError:
+        return False
+    return True
+
+
+ROWS = st.fixed_dictionaries({"id": st.integers()}, optional={"a": ANY_JSON, "b": st.just([{"id": 1}, {"id": 2}])})
+
+
+def values(text: bytes, max_bytes: int) -> list[Any]:
+    """The elements of a list, of which each part that is said to be some is."""
+    parts = [text[start:end] for start, end in elements(text, 0, max_bytes, are_json)]
+    return [value for part in parts for value in json.loads(b"[%b]" % part)]
+
+
+@given(st.lists(ROWS | ANY_JSON), INDENTS)
+def test_the_elements_are_the_same_where_their_ends_are_guessed(value: list[Any], indent: int | None) -> None:
+    text = json.dumps(value, indent=indent).encode() + b', {"id": 3}], [{"id": 4}, {"id": 5}]'
+    for max_bytes in (len(text), 200):
+        try:
+            assert values(text, max_bytes) == value
+        except PartTooLarge:
+            assert max_bytes == 200
+
+
+def test_the_end_of_elements_is_guessed_by_what_stood_behind_the_first() -> None:
+    rows = [{"id": number, "more": [{"id": 1}, {"id": 2}] if number == 5 else "}, {"} for number in range(9)]
+    text = json.dumps(rows).encode()
+    assert values(text, len(text)) == rows
+    assert [json.loads(text[start:end]) for start, end in elements(text, 0, len(text), lambda text: False)] == rows
+    _, many, _ = elements(text, 0, len(text), are_json)
+    assert json.loads(b"[%b]" % text[many[0] : many[1]]) == rows[1:-1]
+
+
+def test_no_place_is_tried_twice() -> None:
+    tried: list[bytes] = []
+
+    def never(part: bytes) -> bool:
+        tried.append(part)
+        return False
+
+    text = json.dumps([{"id": number} for number in range(5000)]).encode()
+    assert len(list(elements(text, 0, len(text), never))) == 5000
+    assert sum(map(len, tried)) < 2 * len(text)
+
+
+@pytest.mark.parametrize("size", [4, 100])
+def test_guessing_takes_no_element_that_is_too_large(size: int) -> None:
+    text = b'[{"a":1},{"a":1},{"a":"' + b"x" * size + b'"},{"a":1}]'
+    assert len(values(text, 8 + size)) == 4
+    with pytest.raises(PartTooLarge):
+        values(text, 7 + size)
+
+
 @given(st.binary(max_size=40) | st.text('[]{},:"\\ 1an', max_size=40).map(str.encode))
 def test_whatever_it_is_there_is_an_end_or_an_error(text: bytes) -> None:
     try:

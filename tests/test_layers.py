@@ -80,7 +80,8 @@ ALLOWED = {
     "share.problems": "",
     "share.media": "wire",
     "share.openapi": "",
-    "share.uploads": "storage.archive storage.links storage.models json_split recording_json recording_parts settings",
+    "share.uploads": "storage.archive storage.links storage.models storage.rows json_split recording_json "
+    "recording_parts settings",
     "share.services": "access settings storage.gallery storage.gateway storage.interactions storage.links"
     " storage.models storage.recordings storage.shares storage.users storage.workspace uploads",
     "share.export": "storage.interactions storage.models storage.workspace access json_exact json_text recording_json"
