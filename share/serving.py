@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 from contextlib import suppress
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 UNACKNOWLEDGED_MS = 30_000
 SHUTDOWN_SECONDS = 5
+BACKLOG = 16_384
+"""Connections that may wait to be accepted; the system takes less where its own limit (net.core.somaxconn) is lower."""
 
 
 def run_server(settings: XAgentServerEnv) -> int:
@@ -27,15 +30,22 @@ def run_server(settings: XAgentServerEnv) -> int:
         create_app(settings),
         log_config=None,
         ws=DirectProtocol,
+        backlog=BACKLOG,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # costs seven eighths of the throughput, and 50 to 120 KB a viewer
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,  # without it, a viewer who doesn't read keeps the process alive
     )
     _allow_many_connections()
     listener = _listen(settings.host, settings.port)
-    server = uvicorn.Server(config)
+    server = _Server(config)
     server.run(sockets=[listener])
     return 0 if server.started else 3
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.freeze()  # what is loaded by now stays; a full collection would look through it for 20 ms, and serve nobody
 
 
 def _allow_many_connections() -> None:

@@ -11,6 +11,7 @@ import uvicorn
 from websockets.asyncio.client import connect
 
 from share import XAgentServerEnv, serving
+from share.direct_protocol import DirectProtocol
 from tests.server import (
     EDGE,
     GOLDEN,
@@ -223,6 +224,7 @@ def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
     made: list[socket.socket] = []
 
     def keep(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        assert self.config.ws is DirectProtocol
         made.extend(sockets)
 
     monkeypatch.setattr(uvicorn.Server, "run", keep)
