@@ -12,6 +12,7 @@ import uvicorn
 from .application import create_app
 from .direct_protocol import DirectProtocol
 from .logs import configure_logging
+from .memory import keep_large_blocks
 from .settings import SettingsError, XAgentServerEnv
 from .wire import MAX_MESSAGE_BYTES
 
@@ -36,6 +37,7 @@ def run_server(settings: XAgentServerEnv) -> int:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,  # without it, a viewer who doesn't read keeps the process alive
     )
     _allow_many_connections()
+    keep_large_blocks()
     listener = _listen(settings.host, settings.port)
     server = _Server(config)
     server.run(sockets=[listener])

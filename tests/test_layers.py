@@ -110,7 +110,8 @@ ALLOWED = {
     "share.application": "clock logs metrics page routing settings storage.errors storage.gateway"
     " storage.interactions storage.users store",
     "share.direct_protocol": "channel",
-    "share.serving": "application direct_protocol logs settings wire",
+    "share.memory": "",
+    "share.serving": "application direct_protocol logs memory settings wire",
     "share.render": "logs",
     "share.watch": "client logs render",
     "share.cli_store": "formats importing logs recording_json settings storage.errors storage.gateway"
