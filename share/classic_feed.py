@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from storage.interactions import InteractionCRUD, Position, RowCount
@@ -121,7 +120,7 @@ class RecordingReader:
             self._page = (page.positions[-1], page.next_rows)
 
 
-class ClassicFeeds:
+class ClassicFeeds(Watched[ClassicFeed]):
     """The recordings that are watched in classic, on one mounted server."""
 
     def __init__(self, interactions: InteractionCRUD, cache: FrameCache[ClassicPage], base_dir: Path) -> None:
@@ -129,13 +128,4 @@ class ClassicFeeds:
             workspace = Workspace(record_directory(base_dir, interaction))
             return ClassicFeed(interaction, interactions, cache, RowEncoder(interaction.interaction_id, workspace))
 
-        self._watched = Watched(cache, make)
-
-    @contextmanager
-    def open(self, interaction: Interaction) -> Iterator[ClassicFeed]:
-        """The frames of a recording, kept while the block runs."""
-        feed = self._watched.join(interaction)
-        try:
-            yield feed
-        finally:
-            self._watched.leave(feed)
+        super().__init__(cache, make)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from storage.workspace import is_safe_id, record_directory
 
 from .access import NOT_ALLOWED, TRY_AGAIN, Access, Visitor, XAgentWebSocketConnectError
 from .channel import Channel, ConnectionEnd
-from .classic_feed import CHECK_SECONDS, ClassicFeeds, ClassicPage, RecordingReader
+from .classic_feed import CHECK_SECONDS, ClassicFeed, ClassicFeeds, ClassicPage, RecordingReader
 from .clock import Clock
 from .feed import Feeds
 from .logs import LogFiles, ShareLog, hide_tokens, printable
@@ -86,6 +86,7 @@ class ReplayServer(WebSocketEndpoint):
         self._errors = 0
         self._heartbeat: asyncio.Task[None] | None = None
         self._replay: asyncio.Task[None] | None = None
+        self._feed: ClassicFeed | None = None
         self._prepared: RecordingReader | None = None
         self._connected = context.clock.now()
 
@@ -100,17 +101,18 @@ class ReplayServer(WebSocketEndpoint):
             close_code = await self._serve(websocket)
         finally:
             self.context.viewers -= 1
+            if self._feed is not None:
+                self.context.classic_feeds.leave(self._feed)
             self.visit.end(close_code)
             await self.on_disconnect(websocket, close_code)
 
     async def _serve(self, websocket: WebSocket) -> int:
         code, reason, farewell = 1000, "", None
         try:
-            with ExitStack() as self._opened:
-                async with asyncio.TaskGroup() as self._tasks:
-                    await self.on_connect(websocket)
-                    await self._attend(websocket)
-                    self._stop()
+            async with asyncio.TaskGroup() as self._tasks:
+                await self.on_connect(websocket)
+                await self._attend(websocket)
+                self._stop()
         except* WebSocketDisconnect:
             pass  # noticed by a send before the read
         except* XAgentWebSocketConnectError as refusals:
@@ -148,8 +150,8 @@ class ReplayServer(WebSocketEndpoint):
     async def on_connect(self, websocket: WebSocket) -> None:
         """Let the viewer in, or raise `XAgentWebSocketConnectError`."""
         await self._admit(websocket)
-        self._feed = self._opened.enter_context(self.context.classic_feeds.open(self.interaction))
-        await self._prepare(self._begin())
+        self._feed = self.context.classic_feeds.join(self.interaction)
+        await self._prepare(self._prepare_reader())
         await self.channel.accept()
         await self.channel.send(CONNECTED)
 
@@ -226,7 +228,7 @@ class ReplayServer(WebSocketEndpoint):
         self.visit.replay_started(self._asked)
         reader, self._prepared = self._prepared, None
         if reader is None or self.context.clock.now() - self._connected > CHECK_SECONDS:
-            reader = await self._feed.begin()
+            reader = await self._begin()
         shortest, longest = (0, 0) if self.as_owner else self.context.settings.pause_seconds
         pause = classic_pause(shortest, longest)
         await Playback(reader, pause, self.context.clock, self.visit).play(self._send_rows)
@@ -237,8 +239,12 @@ class ReplayServer(WebSocketEndpoint):
             async with asyncio.timeout(PREPARE_SECONDS):
                 await first_rows
 
-    async def _begin(self) -> None:
-        reader = await self._feed.begin()
+    async def _begin(self) -> RecordingReader:
+        assert self._feed is not None
+        return await self._feed.begin()
+
+    async def _prepare_reader(self) -> None:
+        reader = await self._begin()
         await reader.ready()
         self._prepared = reader
 

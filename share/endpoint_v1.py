@@ -37,9 +37,8 @@ class ReplayV1Server(ReplayServer):
         async with self.context.feeds.open(self.interaction) as feed:
             pace = "instant" if self.as_owner else "recorded"
             self.replay = Replay(feed, self.visit, self._send, self.error_frame, pace=pace)
-            hello = await self._hello(feed)
             await self._prepare(feed.prepare())
-            await self.channel.send(hello)
+            await self.channel.send(await self._hello(feed))
             self.start()
             await super()._attend(websocket)
             self._stop()

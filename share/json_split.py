@@ -35,10 +35,12 @@ class PartTooLarge(ValueError):
 def members(text: Buffer, start: int) -> Iterator[tuple[bytes, int, int]]:
     """The key (JSON, with its quotes), and where the value begins and ends, of each member of the object at `start`."""
     position = first(text, start, b"{")
+    forgotten = start
     while position is not None:
         key, value_start = key_at(text, position)
         end = end_of(text, value_start, len(text))
         yield key, value_start, end
+        forgotten = forget(text, forgotten, end)
         position = following(text, end, b"}")
 
 
@@ -158,10 +160,11 @@ def _end_of_brackets(text: Buffer, start: int, max_bytes: int) -> int:
     for token in _STRUCTURE.finditer(text, start):
         if token.end() - start > max_bytes:
             raise PartTooLarge
+        if token.end() - forgotten > _FORGET_BYTES:
+            forgotten = forget(text, forgotten, token.end())
         match token[0][:1]:
             case b"[" | b"{":
                 depth += 1
-                forgotten = forget(text, forgotten, token.start())
                 if depth > MAX_DEPTH:
                     raise SplitError(f"byte {token.start()}: expected at most {MAX_DEPTH} levels of lists and objects")
             case b"]" | b"}":

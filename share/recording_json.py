@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from storage.kept_files import KeptFiles
 from storage.models import Interaction, Recording, Row
 from storage.rows import COLUMNS, Rows, Values
 
@@ -203,17 +204,21 @@ def _list(where: str, value: Any) -> list[Any]:
     return value
 
 
-def check_files(where: str, value: Any) -> dict[str, bytes]:
+def check_files(where: str, value: Any) -> KeptFiles:
     """The files of a decoded object, of paths and base64. Raises `ValueError`."""
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise _placed(where, "an object", value)
-    files: dict[str, bytes] = {}
-    for name, content in value.items():
-        place = f"{where}[{shown(name)}]"
-        for folder in accumulate(_check(place, _PATH, name).split("/")[:-1], "{}/{}".format):
-            if folder in value:
-                raise _placed(place, "no file to have the name of its folder", folder)
-        files[name] = base64.b64decode(_check(place, _BASE64, content))
+    files = KeptFiles()
+    try:
+        for name, content in value.items():
+            place = f"{where}[{shown(name)}]"
+            for folder in accumulate(_check(place, _PATH, name).split("/")[:-1], "{}/{}".format):
+                if folder in value:
+                    raise _placed(place, "no file to have the name of its folder", folder)
+            files.add(name, base64.b64decode(_check(place, _BASE64, content)))
+    except BaseException:
+        files.close()
+        raise
     return files
 
 

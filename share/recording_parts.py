@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import IO, Any, NamedTuple
 
@@ -12,7 +12,7 @@ from storage.models import Interaction, Recording
 from storage.rows import Values
 
 from .json_exact import decode, read_quickly
-from .json_split import Buffer, PartTooLarge, elements, end_of, first, following, key_at, members, skip_space
+from .json_split import Buffer, PartTooLarge, elements, end_of, first, following, forget, key_at, members, skip_space
 from .recording_json import (
     JSON_COLUMNS,
     RecordingError,
@@ -90,19 +90,46 @@ def read_row(text: bytes) -> Any:
     return row
 
 
-def read_files(text: bytes, max_files: int) -> dict[str, str]:
-    """A workspace as the decoded object of paths and base64 that it is. Raises `ValueError`, or `PartTooLarge`."""
-    files: dict[str, str] = {}
-    for key, start, end in _members(text):
+def read_files(text: Buffer, max_files: int, start: int = 0) -> Mapping[str, str]:
+    """A workspace as the object of paths and base64 that it is, each decoded when it is asked for.
+
+    Raises `ValueError`, now and then, or `PartTooLarge`.
+    """
+    if text[start : start + 1] != b"{":
+        raise ValueError("expected an object")
+    places: dict[str, tuple[int, int]] = {}
+    for key, value_start, end in members(text, start):
         name = decode(key.decode())
-        if name in files:
+        if name in places:
             raise ValueError(f"expected each name once, got {key[:60].decode(errors='replace')} again")
-        if text[start : start + 1] != b'"':
+        if text[value_start : value_start + 1] != b'"':
             raise ValueError(f"{key[:60].decode(errors='replace')}: expected base64")
-        files[name] = decode(text[start:end].decode())
-        if len(files) > max_files:
+        places[name] = value_start, end
+        if len(places) > max_files:
             raise PartTooLarge(f"$.workspace: expected at most {max_files} files, got more")
-    return files
+    return _Members(text, places)
+
+
+class _Members(Mapping[str, Any]):
+    def __init__(self, text: Buffer, places: Mapping[str, tuple[int, int]]) -> None:
+        self._text = text
+        self._places = places
+        self._forgotten = 0
+
+    def __getitem__(self, name: str) -> Any:
+        start, end = self._places[name]
+        value = decode(self._text[start:end].decode())
+        self._forgotten = forget(self._text, min(self._forgotten, start), end)
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class RecordingReader:
@@ -173,9 +200,8 @@ class RecordingReader:
             recording = self._with_rows(text, found[b'"interaction"'], found[b'"raws"'][0])
         if b'"workspace"' in found:
             self._place = "$.workspace"
-            start, end = found[b'"workspace"']
-            files = check_files(self._place, read_files(text[start:end], self._limits.files))
-            recording = replace(recording, workspace=files)
+            given = read_files(text, self._limits.files, found[b'"workspace"'][0])
+            recording = replace(recording, workspace=check_files(self._place, given))
         return recording
 
     def _with_rows(self, text: Buffer, interaction: tuple[int, int], raws: int) -> Recording:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -41,7 +40,7 @@ class Replay:
         self._send = send
         self._error_frame = error_frame
         self._default_pace = pace
-        self._commands: deque[tuple[Command, float]] = deque()
+        self._commands: list[tuple[Command, float]] = []  # a deque takes 700 bytes with nothing in it
         self._wake = asyncio.Event()
         self._timeline: Timeline | None = None
         self._following = False
@@ -59,7 +58,7 @@ class Replay:
         try:
             while True:
                 while self._commands:
-                    await self._answer(*self._commands.popleft())
+                    await self._answer(*self._commands.pop(0))
                 if not await self._send_due():
                     await self._wait()
         finally:

@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import IO, Any, Self
 
 from storage.archive import MAX_PART_BYTES, MAX_PATH_BYTES, Archive, ArchiveError, ArchiveLimits, ArchiveTooLarge
+from storage.kept_files import KeptFiles
 from storage.links import is_token
 from storage.models import Recording
 from storage.rows import Rows
@@ -38,7 +39,7 @@ class UploadError(Exception):
 class Upload:
     """What was uploaded: a recording, and the archive of its workspace, where that came as one.
 
-    Whoever has stored it leaves it as a context, which gives its rows' file back.
+    Whoever has stored it leaves it as a context, which gives the files of its rows and its workspace back.
     """
 
     recording: Recording
@@ -48,8 +49,9 @@ class Upload:
         return self
 
     def __exit__(self, *rest: object) -> None:
-        if isinstance(self.recording.rows, Rows):
-            self.recording.rows.close()
+        for kept in (self.recording.rows, self.recording.workspace):
+            if isinstance(kept, Rows | KeptFiles):
+                kept.close()
 
 
 class Uploads:

@@ -110,10 +110,10 @@ def _inside(root: Path, name: str) -> Path:
 
 
 def _write(root: Path, files: Mapping[str, bytes]) -> None:
-    paths = {_inside(root, name): content for name, content in files.items()}
-    for path, content in paths.items():
+    paths = {_inside(root, name): name for name in files}
+    for path, name in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path.write_bytes(files[name])
 
 
 class StagedFiles:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from share import classic_feed, frames
-from share.classic_feed import ClassicFeeds, RecordingReader
+from share.classic_feed import ClassicFeed, ClassicFeeds, RecordingReader
 from share.frames import FrameCache
 from storage.interactions import InteractionCRUD
 from storage.models import Interaction
@@ -33,6 +35,13 @@ def feeds(gateway: CountingGateway, tmp_path: Path) -> ClassicFeeds:
     return ClassicFeeds(InteractionCRUD(gateway), FrameCache(2**20), tmp_path)
 
 
+@contextmanager
+def watched(feeds: ClassicFeeds, interaction: Interaction) -> Iterator[ClassicFeed]:
+    feed = feeds.join(interaction)
+    yield feed
+    feeds.leave(feed)
+
+
 async def read_all(reader: RecordingReader) -> int:
     count = 0
     while len(run := await reader.read(7)):
@@ -48,7 +57,7 @@ async def test_who_watches_beside_another_reads_no_row_again(
     gateway: CountingGateway, feeds: ClassicFeeds, run: Interaction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classic_feed, "CHECK_SECONDS", NEVER)
-    with feeds.open(run) as feed, feeds.open(run) as same:
+    with watched(feeds, run) as feed, watched(feeds, run) as same:
         assert same is feed
         assert await read_all(await feed.begin()) == 40
         count = gateway.count
@@ -61,7 +70,7 @@ async def test_who_begins_sees_the_rows_as_they_are_now(
 ) -> None:
     monkeypatch.setattr(classic_feed, "CHECK_SECONDS", ALWAYS)
     for others in (0, 1):
-        with feeds.open(run) as feed:
+        with watched(feeds, run) as feed:
             feed.viewers += others
             before = await feed.begin()
             await before.read(7)
@@ -76,7 +85,7 @@ async def test_a_place_is_kept_where_the_page_was_not_and_has_become_shorter(
     gateway: CountingGateway, feeds: ClassicFeeds, run: Interaction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames, "ALONE_BYTES", 0)
-    with feeds.open(run) as feed:
+    with watched(feeds, run) as feed:
         reader = await feed.begin()
         assert len(await reader.read(7)) == 7
         await delete_a_row(gateway)
@@ -86,10 +95,10 @@ async def test_a_place_is_kept_where_the_page_was_not_and_has_become_shorter(
 
 
 async def test_the_last_who_watches_takes_the_frames_with_him(feeds: ClassicFeeds, run: Interaction) -> None:
-    with feeds.open(run) as first:
-        with feeds.open(replace(run, id=99)) as another:
+    with watched(feeds, run) as first:
+        with watched(feeds, replace(run, id=99)) as another:
             assert another is not first
-        with feeds.open(run) as second:
+        with watched(feeds, run) as second:
             assert second is not another
-    with feeds.open(run) as third:
+    with watched(feeds, run) as third:
         assert third is not first

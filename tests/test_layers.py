@@ -34,7 +34,12 @@ ALLOWED = {
     "storage.search": "cards models schema",
     "storage.gallery": "cards gateway models schema search shares",
     "storage.rows": "models",
+<<<<<<< HEAD
     "storage.interactions": "gateway models schema shares statement",
+=======
+    "storage.kept_files": "",
+    "storage.interactions": "gateway models schema shares",
+>>>>>>> import
     "storage.users": "errors gateway models schema",
     "storage.recordings": "database errors gateway interactions models notifications rows schema shares",
     "share.settings": "",
@@ -58,7 +63,7 @@ ALLOWED = {
     "share.swe_agent": "",
     "share.json_split": "",
     "share.json_exact": "",
-    "share.recording_json": "json_exact json_text storage.models storage.rows",
+    "share.recording_json": "json_exact json_text storage.kept_files storage.models storage.rows",
     "share.recording_parts": "json_exact json_split recording_json storage.models storage.rows",
     "share.formats": "json_exact recording_json recording_parts storage.models swe_agent",
     "share.importing": "storage.archive storage.models storage.recordings storage.workspace",
@@ -80,8 +85,8 @@ ALLOWED = {
     "share.problems": "",
     "share.media": "wire",
     "share.openapi": "",
-    "share.uploads": "storage.archive storage.links storage.models storage.rows json_split recording_json "
-    "recording_parts settings",
+    "share.uploads": "storage.archive storage.kept_files storage.links storage.models storage.rows json_split"
+    " recording_json recording_parts settings",
     "share.services": "access settings storage.gallery storage.gateway storage.interactions storage.links"
     " storage.models storage.recordings storage.shares storage.users storage.workspace uploads",
     "share.export": "storage.interactions storage.models storage.workspace access json_exact json_text recording_json"
