@@ -34,12 +34,8 @@ ALLOWED = {
     "storage.search": "cards models schema",
     "storage.gallery": "cards gateway models schema search shares",
     "storage.rows": "models",
-<<<<<<< HEAD
-    "storage.interactions": "gateway models schema shares statement",
-=======
     "storage.kept_files": "",
-    "storage.interactions": "gateway models schema shares",
->>>>>>> import
+    "storage.interactions": "gateway models schema shares statement",
     "storage.users": "errors gateway models schema",
     "storage.recordings": "database errors gateway interactions models notifications rows schema shares",
     "share.settings": "",
