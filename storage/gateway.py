@@ -26,8 +26,9 @@ Work = Callable[[Connection], Awaitable[T]]
 ATTEMPTS = 3
 """How often a transaction is tried that another is in the way of."""
 
-KEPT_CONNECTIONS = 2
-"""On SQLite, where each has a thread and up to 2 MB of pages; opening one takes ten times as long as reading a page."""
+KEPT_CONNECTIONS = 4
+"""On SQLite, where each has a thread and up to 2 MB of pages; opening one takes ten times as long as reading a page. No
+more are opened then: their threads would wait for each other."""
 
 READ_SECONDS = 15
 TRANSACTION_SECONDS = 900
@@ -70,7 +71,7 @@ class Gateway(Reader):
         self.database = database
         self._kept: list[tuple[Connection, object]] = []
         self._most_kept = KEPT_CONNECTIONS if keep_connections and is_sqlite(database) else 0
-        limit = limit or connections(database)
+        limit = limit or self._most_kept or connections(database)
         self._free = asyncio.Semaphore(limit)
         self._free_for_writers = asyncio.Semaphore((limit + 1) // 2)
         self._wait_seconds = wait_seconds

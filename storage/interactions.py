@@ -73,6 +73,18 @@ _SHARED_INTERACTION_OF = Statement(
         interactions.c.interaction_id == bindparam("of"), not_deleted(interactions.c.is_deleted), IS_SHARED
     )
 )
+_USER_NAME_OF = Statement(
+    select(shared_interactions.c.user_name)
+    .where(shared_interactions.c.interaction_id == bindparam("of"))
+    .order_by(shared_interactions.c.id.desc())
+    .limit(1)
+)
+_THERE = not_deleted(raw.c.is_deleted)
+_COUNT_OF = Statement(
+    select(func.count(), func.count(case((_THERE, raw.c.id))), func.max(case((_THERE, None), else_=raw.c.id))).where(
+        raw.c.interaction_id == bindparam("of")
+    )
+)
 
 
 class InteractionCRUD:
@@ -98,9 +110,9 @@ class InteractionCRUD:
 
     async def get_user_name(self, interaction: Interaction) -> str:
         """The name under which an interaction was shared; the id of its user where it never was."""
-        query = select(shared_interactions.c.user_name).where(is_of(shared_interactions, interaction.interaction_id))
-        record = await self._gateway.fetch_one(query.order_by(shared_interactions.c.id.desc()).limit(1))
-        return interaction.user_id if record is None else str(record["user_name"])
+        of = interaction.interaction_id
+        records = await self._gateway.run(lambda connection: _USER_NAME_OF.fetch_all(connection, of=of))
+        return str(records[0][0]) if records else interaction.user_id
 
     async def is_running(self, user_id: str) -> bool:
         """Whether the user has an interaction that is `running` or `waiting`, deleted ones left out."""
@@ -164,15 +176,9 @@ class InteractionCRUD:
 
     async def count_rows(self, interaction_id: str) -> RowCount:
         """How many rows there are, and what tells whether one of them has been deleted since."""
-        there = not_deleted(raw.c.is_deleted)
-        query = select(
-            func.count().label("stored"),
-            func.count(case((there, raw.c.id))).label("total"),
-            func.max(case((there, None), else_=raw.c.id)).label("last_deleted"),
-        ).where(is_of(raw, interaction_id))
-        record = await self._gateway.fetch_one(query)
-        assert record is not None
-        return RowCount(record["total"], record["stored"] - record["total"], record["last_deleted"])
+        records = await self._gateway.run(lambda connection: _COUNT_OF.fetch_all(connection, of=interaction_id))
+        stored, total, last_deleted = records[0]
+        return RowCount(total, stored - total, last_deleted)
 
     async def search_watchable(self, ids: Sequence[int], *, shared: bool) -> set[int]:
         """Those of the interactions' own ids (`id`) that are not deleted and, with `shared`, are shared."""

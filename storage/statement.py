@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from databases.core import Connection
-from sqlalchemy.sql import Select
+from sqlalchemy.sql import ClauseElement
 
 
 async def _fetch_sqlite(raw: Any, text: str, places: Sequence[Any]) -> Sequence[Sequence[Any]]:
@@ -37,7 +37,7 @@ class Statement:
     itself. What comes here is what the driver gives: on SQLite and MySQL a flag is a number.
     """
 
-    def __init__(self, query: Select[Any]) -> None:
+    def __init__(self, query: ClauseElement) -> None:
         self._query = query
         self._compiled: dict[str, _Compiled] = {}
 
@@ -60,7 +60,7 @@ class Statement:
 
     def _compile(self, connection: Connection, kind: str) -> _Compiled:
         dialect = connection._database._backend._dialect
-        compiled = self._query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        compiled: Any = self._query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         text, names = str(compiled), list(compiled.params)
         if kind == "sqlite":
             names = list(compiled.positiontup or ())
