@@ -41,6 +41,9 @@ class Limits(NamedTuple):
 ReadRow = Callable[[str, bytes], Values]
 """Is given where a row stands and its text, returns what it holds, or raises ValueError."""
 
+LARGE_BYTES = 256 * 1024
+"""From which on a text is one row, and not copied to put brackets around it."""
+
 
 def read_quick_row(text: bytes) -> Values | None:
     """What a row holds, where that can be told quickly and nothing is wrong with it."""
@@ -54,6 +57,8 @@ def read_quick_row(text: bytes) -> Values | None:
 
 def read_quick_rows(text: bytes) -> list[Values]:
     """The same of several rows with commas between them; none where it can't be told of one."""
+    if len(text) > LARGE_BYTES:
+        return [] if (row := read_quick_row(text)) is None else [row]
     try:
         if (quick := read_quickly(b"[%b]" % text)) is not None:
             rows, write = quick
