@@ -13,7 +13,8 @@ from storage.models import Recording
 
 from .json_exact import decode
 from .recording_json import RecordingError, one_line, recording_of
-from .recording_parts import Limits, RecordingReader, read_decoded_row
+from .recording_parts import Limits, RecordingReader
+from .recording_rows import read_decoded_row
 from .swe_agent import to_xagent
 
 

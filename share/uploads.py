@@ -18,7 +18,8 @@ from storage.rows import Rows
 
 from .json_split import Buffer, PartTooLarge
 from .recording_json import RecordingError, one_line
-from .recording_parts import Limits, RecordingReader, read_verbatim_row
+from .recording_parts import Limits, RecordingReader
+from .recording_rows import read_verbatim_row
 from .settings import XAgentServerEnv
 
 MAX_AT_ONCE = 2

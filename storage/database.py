@@ -120,6 +120,13 @@ def _open_sqlite(url: DatabaseURL) -> databases.Database:
     return databases.Database(url, timeout=SQLITE_BUSY_SECONDS, factory=_SQLiteConnection)
 
 
+async def expect_many(connection: Connection) -> None:
+    """Say that many rows are going to be inserted on a connection."""
+    if is_sqlite(connection._database):
+        # Keys are strewn all over an index: SQLite's own 2 MB would be written out, and read again, all the time.
+        await connection.execute("PRAGMA cache_size = -16384")
+
+
 async def insert_many(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:

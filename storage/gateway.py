@@ -172,7 +172,8 @@ class Gateway(Reader):
             except BaseException:
                 await connection.__aexit__()
                 raise
-            if len(self._kept) < self._most_kept:
+            # One that has stored something may have been given more memory for that.
+            if seconds == READ_SECONDS and len(self._kept) < self._most_kept:
                 self._kept.append((connection, file))
             else:
                 await connection.__aexit__()

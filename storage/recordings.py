@@ -10,7 +10,7 @@ from typing import Any
 from databases.core import Connection
 from sqlalchemy import delete, func, insert, select, update
 
-from .database import fitting, insert_many
+from .database import expect_many, fitting, insert_many
 from .errors import DatabaseConflict
 from .gateway import Gateway
 from .interactions import RUNNING, InteractionCRUD, row_from
@@ -80,6 +80,7 @@ class RecordingCRUD:
             await connection.execute(delete(shared_interactions).where(is_of(shared_interactions, interaction_id)))
             await connection.execute(insert(interactions).values(_values(interaction)))
             await write_visibility(connection, interaction, visibility, user_name)
+            await expect_many(connection)
             for rows in batches_of(recording.rows):
                 await insert_many(connection, raw, COLUMNS, rows)
                 progress(len(rows))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from share.json_exact import compact
 from share.json_split import MAX_DEPTH, PartTooLarge, SplitError, elements, end_of, members
 from share.json_text import is_json
-from share.recording_parts import read_files, read_row
+from share.recording_rows import read_files, read_row
 
 ANY_JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

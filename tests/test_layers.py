@@ -60,8 +60,9 @@ ALLOWED = {
     "share.json_split": "",
     "share.json_exact": "",
     "share.recording_json": "json_exact json_text storage.kept_files storage.models storage.rows",
-    "share.recording_parts": "json_exact json_split recording_json storage.models storage.rows",
-    "share.formats": "json_exact recording_json recording_parts storage.models swe_agent",
+    "share.recording_rows": "json_exact json_split recording_json storage.rows",
+    "share.recording_parts": "json_exact json_split recording_json recording_rows storage.models storage.rows",
+    "share.formats": "json_exact recording_json recording_parts recording_rows storage.models swe_agent",
     "share.importing": "storage.archive storage.models storage.recordings storage.workspace",
     "share.recorder": "storage.gateway storage.interactions storage.models storage.recordings storage.workspace wire",
     "share.json_lines": "recorder wire",
@@ -82,7 +83,7 @@ ALLOWED = {
     "share.media": "wire",
     "share.openapi": "",
     "share.uploads": "storage.archive storage.kept_files storage.links storage.models storage.rows json_split"
-    " recording_json recording_parts settings",
+    " recording_json recording_parts recording_rows settings",
     "share.services": "access settings storage.gallery storage.gateway storage.interactions storage.links"
     " storage.models storage.recordings storage.shares storage.users storage.workspace uploads",
     "share.export": "storage.interactions storage.models storage.workspace access json_exact json_text recording_json"
@@ -135,7 +136,15 @@ SPEAK_JSON = {"wire", "wire_v1", "json_text", "json_exact", "formats", "recordin
 SPEAK_JSON |= {"logs", "watch", "client", "api", "xagent_files", "storage.cards", "storage.search"}
 PURE = ("share.wire", "share.wire_v1", "share.json_text", "share.content", "share.timeline", "share.render")
 PURE += ("share.formats", "share.swe_agent", "share.json_split", "share.recording_json", "share.recording_parts")
-PURE += ("share.rows", "share.json_exact", "share.bundle", "share.summary", "share.card_picture", "storage.models")
+PURE += (
+    "share.rows",
+    "share.json_exact",
+    "share.recording_rows",
+    "share.bundle",
+    "share.summary",
+    "share.card_picture",
+)
+PURE += ("storage.models",)
 NOT_PURE = {"asyncio", "time", "threading", "concurrent", "starlette", "databases", "sqlalchemy", "sqlite3", "socket"}
 
 

@@ -24,6 +24,7 @@ from share.settings import XAgentServerEnv
 from share.uploads import MAX_AT_ONCE, MAX_INTERACTION_BYTES, Upload, UploadError, Uploads
 from storage import schema
 from storage.gateway import Gateway
+from storage.rows import IN_MEMORY_BYTES
 from tests.asgi import Server
 from tests.fake_clock import PATIENCE_SECONDS, until
 from tests.server import serve_here
@@ -983,6 +984,20 @@ async def test_a_row_may_be_exactly_as_large_as_it_may(server: Server, form: str
     row = row.replace(b"HERE", b"x" * (4 + LIMITS["max_row_bytes"] - len(row)))
     assert len(row) == LIMITS["max_row_bytes"]
     assert_accepted(await send(server, form, dumps(INTERACTION), [row, last()]))
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_more_than_is_held_in_memory_is_given_back(server: Server, temp: Path, form: str) -> None:
+    full = '"' + "x" * 19_700 + '"'
+    rows = [node_with(full, step=step) for step in reversed(range(LIMITS["max_upload_rows"] - 1))]
+    assert sum(map(len, rows)) > IN_MEMORY_BYTES
+    assert_refused(await send(server, form, dumps(INTERACTION), [*rows, node(status="x" * 21)]), "status")
+    await assert_nothing(server, temp)
+    for accepted in (True, False):
+        response = await send(server, form, dumps(INTERACTION), [*rows, last()])
+        assert response.status_code == 409 or response.json().get("success", accepted) is accepted
+        assert files_below(temp) == [] and open_temp_files(temp) == []
+    assert (await stored(server))["raw"] == LIMITS["max_upload_rows"]
 
 
 @pytest.mark.parametrize("form", READ_APART)
