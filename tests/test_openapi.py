@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -214,9 +215,12 @@ UPLOAD = {
 }
 # Nor that a range has to begin inside of the file.
 ACCEPTED = {"positive_data_acceptance": {"expected-statuses": ["2xx", "3xx", "401", "403", "404", "409", "416"]}}
-anything = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict({"operations": [UPLOAD]}))
+# It puts links into what it is given.
+anything = schemathesis.openapi.from_dict(
+    deepcopy(DOCUMENT), config=SchemathesisConfig.from_dict({"operations": [UPLOAD]})
+)
 existing = schemathesis.openapi.from_dict(
-    DOCUMENT,
+    deepcopy(DOCUMENT),
     config=SchemathesisConfig.from_dict(
         {"parameters": {"path.id": NAME, "path.name": "a.txt"}, "checks": ACCEPTED},
     ),

@@ -97,6 +97,7 @@ async def test_who_watches_keeps_his_socket_and_misses_nothing(tmp_path: Path, o
             async with connect(server.url("slow"), subprotocols=["replay.v1"]) as newcomer:  # type: ignore[list-item]
                 code, frames = await close_code(newcomer)
                 assert (code, frames[-1]["message"], frames[-1]["temporary"]) == (1013, AWAY, True)
+            await asyncio.to_thread(server.wait_for_log, "who watches waits for it")
             own.start()
             await until_ready(server, 200)
             rest = [row["offset"] async for row in replay]
