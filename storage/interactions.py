@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from databases.core import Connection
 from databases.interfaces import Record
-from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Integer, Text, and_, bindparam, case, cast, func, literal_column, or_, select
 
 from .gateway import Reader
 from .models import LARGER, Interaction, Row, ShownRow
@@ -64,6 +64,8 @@ class RowCount(NamedTuple):
     last_deleted: int | None
 
 
+# In the statement itself: a parameter that only a CASE gives is taken for a text by Postgres.
+_YES, _NO = literal_column("1", Integer), literal_column("0", Integer)
 _DATA = ShownRow._fields.index("data")
 _FILES = ShownRow._fields.index("file_list")
 _COLUMNS = len(ShownRow._fields)
@@ -239,7 +241,7 @@ def _page(from_first: bool, without_step: bool, bounded: bool) -> Statement:
     if bounded:
         small = size_bytes(raw.c.data) <= bindparam("max_data")
         columns[_DATA] = case((small, columns[_DATA]))
-        columns.append(case((small, 0), (raw.c.data.is_not(None), 1), else_=0))
+        columns.append(case((small, _NO), (raw.c.data.is_not(None), _YES), else_=_NO))
     return _statement(columns, from_first, without_step)
 
 
