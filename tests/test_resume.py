@@ -297,7 +297,7 @@ async def test_a_server_that_is_stopped_and_started_again_goes_on_as_well(tmp_pa
 @pytest.mark.parametrize("cut_by", ["reset", "close"])
 @pytest.mark.parametrize(
     ("recording", "options", "most_bytes"),
-    [("quick", {"speed": 5}, 6_000), ("quick", {"pace": "instant"}, 6_000), ("large", {"pace": 0.005}, 200_000)],
+    [("quick", {"speed": 5}, 6_000), ("quick", {"pace": "instant"}, 6_000), ("large", {"pace": 0.02}, 200_000)],
     ids=["row by row", "many rows in a frame", "large rows"],
 )
 async def test_a_connection_may_be_cut_after_any_byte(
