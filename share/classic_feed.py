@@ -19,6 +19,8 @@ from .watched import Watched, new_key
 FIRST_PAGE_ROWS = 16
 MAX_PAGE_ROWS = 256
 PAGE_BYTES = 256 * 1024  # what a page comes to, as far as the page before it tells
+MAX_RUN_BYTES = 64 * 1024
+"""Of rows that are sent at once: of more, the copying takes longer than the calls of the system that are saved."""
 CHECK_SECONDS = 1.0
 """How often, at most, who begins a replay makes sure that the frames are of the rows as they are."""
 
@@ -116,7 +118,10 @@ class RecordingReader:
             # The page may be another one than before, with fewer rows: it wasn't kept, and one has been deleted.
             first = page.index_after(self._last)
             if first < len(page) or not len(page):
-                return Run(page, first, min(len(page), first + limit))
+                last = min(len(page), first + limit)
+                while last > first + 1 and page.size_of(first, last) > MAX_RUN_BYTES:
+                    last -= 1
+                return Run(page, first, last)
             self._page = (page.positions[-1], page.next_rows)
 
 

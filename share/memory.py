@@ -8,7 +8,7 @@ from contextlib import suppress
 # Of glibc: https://man7.org/linux/man-pages/man3/mallopt.3.html
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _MMAP_BYTES = 32 * 1024 * 1024
-_KEPT_BYTES = 8 * 1024 * 1024
+_KEPT_BYTES = 64 * 1024 * 1024
 
 
 def keep_large_blocks() -> None:

@@ -49,11 +49,15 @@ async def feed(interactions: InteractionCRUD, encoder: RowEncoder) -> ClassicFee
 
 
 async def pages(feed: ClassicFeed) -> list[list[str]]:
-    """The node_ids of each page, as a viewer goes through the recording who takes each whole."""
+    """The node_ids of each page, as a viewer goes through the recording."""
     reader = await feed.begin()
     pages: list[list[str]] = []
+    page = None
     while len(run := await reader.read(10_000)):
-        pages.append([json.loads(text)["node_id"] for text in run.texts()])
+        if run.page is not page:
+            page = run.page
+            pages.append([])
+        pages[-1] += [json.loads(text)["node_id"] for text in run.texts()]
     return pages
 
 
@@ -130,6 +134,12 @@ async def test_only_this_recordings_rows_are_read(server: Server, feed: ClassicF
     await server.record(row(1), interaction_id="running")
     await server.record(row(2), interaction_id="ru")
     assert await node_ids(feed) == ["node-0"]
+
+
+async def test_rows_that_are_sent_at_once_are_not_too_large_together(server: Server, feed: ClassicFeed) -> None:
+    await server.record(*(row(step, "x" * 30_000) for step in range(6)))
+    reader = await feed.begin()
+    assert [len(await reader.read(16)) for _ in range(4)] == [2, 2, 2, 0]
 
 
 # Rows as frames
