@@ -92,8 +92,9 @@ class FrameCache(Generic[P]):
         return page
 
     def _thin(self, owner: int) -> None:
-        room = ALONE_BYTES
-        for key in reversed(self._of(owner)):
+        newest, *older = reversed(self._of(owner))
+        room = ALONE_BYTES - self._pages[newest].size_bytes
+        for key in older:
             room -= self._pages[key].size_bytes
             if room < 0:
                 self._forget(key)

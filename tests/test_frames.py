@@ -217,3 +217,11 @@ async def test_for_who_watches_alone_only_the_last_pages_are_kept(
     for key in ((1, 3), (1, 2), (2, 0)):
         await cache.get(key, 1, loads.page())
     assert loads.count == 5
+
+
+async def test_a_page_that_is_larger_than_that_is_kept_all_the_same(loads: Loads) -> None:
+    cache = FrameCache[Frames](100 * 1024 * 1024)
+    large = "x" * (frames.ALONE_BYTES + 1)
+    for _ in range(2):
+        await cache.get((1, 0), 1, loads.page(large), alone=True)
+    assert loads.count == 1

@@ -45,7 +45,7 @@ def encoder(workspace: Workspace) -> RowEncoder:
 
 @pytest.fixture
 async def feed(interactions: InteractionCRUD, encoder: RowEncoder) -> ClassicFeed:
-    return ClassicFeed(Interaction("run", "author"), interactions, FrameCache(2**20), encoder)
+    return ClassicFeed(Interaction("run", "author"), interactions, FrameCache(2**26), encoder)
 
 
 async def pages(feed: ClassicFeed) -> list[list[str]]:
