@@ -13,7 +13,10 @@ from .within import within
 TOO_SLOW = 4008
 
 TEXTS = "websocket.send.texts"
-"""The extension in the scope by which a server says that `websocket.send` takes `texts`, some at once, as UTF-8."""
+"""The extension in the scope by which a server says that `websocket.send` takes `texts`, some at once, as UTF-8.
+
+Its `try_send(*texts)`, where there is one, does that in a plain call, or does nothing and answers False.
+"""
 
 
 class ConnectionEnd(Exception):
@@ -41,7 +44,9 @@ class Channel:
     ) -> None:
         self._websocket = websocket
         self._send = websocket._send  # Starlette's own looks at states that are looked at here
-        self._takes_texts = TEXTS in websocket.scope.get("extensions", {})
+        direct = websocket.scope.get("extensions", {}).get(TEXTS)
+        self._takes_texts = direct is not None
+        self._try_send: Callable[..., bool] | None = direct and direct.get("try_send")
         self._timeout = send_timeout_seconds
         self._on_sent = on_sent
         self._lock = asyncio.Lock()
@@ -64,6 +69,13 @@ class Channel:
                 for text in texts:
                     await self._write({"type": "websocket.send", "text": text.decode()})
             self._on_sent(sum(map(len, texts)))
+
+    def try_send(self, text: bytes) -> bool:
+        """Send one frame where that takes no waiting; False, and nothing is sent, where it would, or isn't offered."""
+        if self._try_send is None or self._lock.locked() or not self._try_send(text):
+            return False
+        self._on_sent(len(text))
+        return True
 
     async def _write(self, message: Message) -> None:
         try:

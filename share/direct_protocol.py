@@ -27,7 +27,19 @@ class DirectProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:  # else the handshake was none, and there is no scope
-            self.scope["extensions"][TEXTS] = {}
+            self.scope["extensions"][TEXTS] = {"try_send": self.try_send}
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.scope is not None:
+            self.scope["extensions"].pop(TEXTS, None)  # else a circle is left for the garbage collection
+
+    def try_send(self, *texts: bytes) -> bool:
+        """Send the texts where that can be done at once; False where it can't, and then nothing was sent."""
+        if not (self.writable.is_set() and self._is_plain()):
+            return False
+        self.transport.write(b"".join(_frames({"texts": texts})))
+        return True
 
     async def send(self, message: Any) -> None:
         """Send an ASGI message. Raises what uvicorn's own does. Safe to cancel, but for `texts` with an extension."""

@@ -36,7 +36,7 @@ class ReplayV1Server(ReplayServer):
     async def _attend(self, websocket: WebSocket) -> None:
         async with self.context.feeds.open(self.interaction) as feed:
             pace = "instant" if self.as_owner else "recorded"
-            self.replay = Replay(feed, self.visit, self._send, self.error_frame, pace=pace)
+            self.replay = Replay(feed, self.visit, self._send, self.error_frame, pace=pace, try_send=self._try_send)
             await self._prepare(feed.prepare())
             await self.channel.send(await self._hello(feed))
             self.start()
@@ -44,10 +44,16 @@ class ReplayV1Server(ReplayServer):
             self._stop()
 
     async def _send(self, frame: bytes) -> None:
-        if self.admission.link is not None:
-            # Frames are made once for all viewers; who came by a link has only that, and doesn't learn the id.
-            frame = rename_recording(frame, self.interaction.interaction_id, self.client_id)
-        await self.channel.send(frame)
+        await self.channel.send(self._renamed(frame))
+
+    def _try_send(self, frame: bytes) -> bool:
+        return self.channel.try_send(self._renamed(frame))
+
+    def _renamed(self, frame: bytes) -> bytes:
+        # Frames are made once for all viewers; who came by a link has only that, and doesn't learn the id.
+        if self.admission.link is None:
+            return frame
+        return rename_recording(frame, self.interaction.interaction_id, self.client_id)
 
     async def _hello(self, feed: Feed) -> bytes:
         data = await feed.describe(self.admission.name)

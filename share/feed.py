@@ -203,6 +203,12 @@ class Feed:
         page, first, last = await self._find(offset, limit)
         return rows_frame(page, first, last)
 
+    def ready_frame(self, offset: int) -> bytes | None:
+        """The frame of the row after `offset`, where it is there without waiting."""
+        number, row = divmod(offset, PAGE_ROWS)
+        page = self._cache.ready((self.key, number), row + 1)
+        return None if page is None else page.piece(row, row + 1)
+
     async def prepare(self) -> None:
         """Have the first rows there by the time they are asked for."""
         if len(self.outline):

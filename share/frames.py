@@ -62,6 +62,16 @@ class FrameCache(Generic[P]):
             if len(page) >= rows:
                 return page
 
+    def ready(self, key: Key, rows: int) -> P | None:
+        """The page, where it is there with so many rows."""
+        page = self._pages.get(key)
+        if page is None or len(page) < rows:
+            return None
+        if self._on_request is not None:
+            self._on_request(True)
+        self._pages.move_to_end(key)
+        return page
+
     def drop(self, owner: int) -> None:
         """Forget the pages whose key begins with `owner`, also those that are on their way."""
         for key in [key for key in self._loading if key[0] == owner]:

@@ -18,6 +18,9 @@ FIRST_ROW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 DATABASE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30)
 """Seconds. A call of the database gives up after 30 of them."""
 
+FLUSH_SECONDS = 0.1
+"""How long rows, bytes and pages may be kept back from the figures: adding to those costs more than to a number."""
+
 
 class Metrics:
     """The figures of one process, in the registry that all of the process shares: `metrics()` makes them once."""
@@ -52,10 +55,32 @@ class Metrics:
         )
         requests = Counter("replay_share_cache_requests", "Pages of frames that were asked for.", ("result",))
         self._hits, self._misses = requests.labels("hit"), requests.labels("miss")
+        self._kept_back = [0, 0, 0, 0]
+        self._timer: asyncio.TimerHandle | None = None
 
     def cache_request(self, hit: bool) -> None:
         """A page of frames was asked for, and was there or was not."""
-        (self._hits if hit else self._misses).inc()
+        self._kept_back[2 if hit else 3] += 1
+        self._flush_soon()
+
+    def count(self, *, rows: int = 0, sent_bytes: int = 0) -> None:
+        """So many rows were sent, or bytes of text frames."""
+        self._kept_back[0] += rows
+        self._kept_back[1] += sent_bytes
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Bring the figures up to date."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        kept_back, self._kept_back = self._kept_back, [0, 0, 0, 0]
+        for counter, number in zip((self.rows, self.sent_bytes, self._hits, self._misses), kept_back, strict=True):
+            counter.inc(number)
 
 
 @cache

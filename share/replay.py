@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from .clock import Timer
 from .feed import Feed
 from .timeline import Pace, Timeline, classic, every, recorded
 from .visit import Visit
@@ -33,15 +34,18 @@ class Replay:
         error_frame: Callable[[str, str], bytes],
         *,
         pace: str,
+        try_send: Callable[[bytes], bool] = lambda frame: False,
     ) -> None:
         self._feed = feed
         self._visit = visit
         self._clock = visit.clock
         self._send = send
+        self._try_send = try_send
         self._error_frame = error_frame
         self._default_pace = pace
         self._commands: list[tuple[Command, float]] = []  # a deque takes 700 bytes with nothing in it
-        self._wake = asyncio.Event()
+        self._woken: asyncio.Future[None] | None = None
+        self._timer: Timer | None = None
         self._timeline: Timeline | None = None
         self._following = False
         self._ended = False
@@ -50,7 +54,7 @@ class Replay:
     def command(self, command: Command) -> bool:
         """Have a command carried out as soon as it is its turn; False where too many are waiting."""
         self._commands.append((command, self._clock.now()))
-        self._wake.set()
+        self._wake()
         return len(self._commands) <= MAX_WAITING_COMMANDS
 
     async def run(self) -> None:
@@ -62,18 +66,53 @@ class Replay:
                 if not await self._send_due():
                     await self._wait()
         finally:
-            self._feed.unfollow(self._wake.set)
+            self._feed.unfollow(self._wake)
 
     async def _wait(self) -> None:
         self._visit.waiting()
+        self._woken = asyncio.get_running_loop().create_future()
         due = self._timeline.due(self._clock.now()) if self._timeline else None
-        timer = None if due is None else self._clock.call_at(due, self._wake.set)
+        if due is not None:
+            self._timer = self._clock.call_at(due, self._on_due)
         try:
-            await self._wake.wait()
+            await self._woken
         finally:
-            if timer is not None:
-                timer.cancel()
-        self._wake.clear()
+            self._woken = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    def _on_due(self) -> None:
+        self._timer = None
+        due = self._pass_row()
+        if due is None:
+            self._wake()
+        else:
+            self._timer = self._clock.call_at(due, self._on_due)
+
+    def _pass_row(self) -> float | None:
+        """Send the row that is due, where no task is needed for it: it comes alone, is there, and the socket takes it.
+
+        When the next one is due, which is later; None where the task has to go on.
+        """
+        timeline, now = self._timeline, self._clock.now()
+        if timeline is None or self._woken is None or self._woken.done() or not timeline.is_timed():
+            return None
+        due = timeline.due(now)
+        if due is None or due > now:
+            return due
+        frame = self._feed.ready_frame(timeline.offset)
+        if frame is None or not self._try_send(frame):
+            return None
+        timeline.advance(now, 1)
+        self._ended = False
+        self._visit.rows_sent(1, due)
+        due = timeline.due(now)
+        return None if due is None or due <= now else due
 
     async def _send_due(self) -> bool:
         timeline = self._timeline
@@ -168,9 +207,9 @@ class Replay:
         self._timeline, self._recovered, self._ended = timeline, recovered, False
         self._following = command["follow"]
         if self._following:
-            self._feed.follow(self._wake.set)
+            self._feed.follow(self._wake)
         else:
-            self._feed.unfollow(self._wake.set)
+            self._feed.unfollow(self._wake)
 
     def _seek(self, timeline: Timeline, command: Mapping[str, Any], now: float) -> None:
         if command["at"] is not None:

@@ -27,8 +27,10 @@ def metrics_routes() -> list[BaseRoute]:
     one_at_a_time = asyncio.Lock()
 
     async def scrape(request: Request) -> Response:
-        if metrics() is None:
+        counted = metrics()
+        if counted is None:
             return PlainTextResponse(NOT_INSTALLED, 404)
+        counted.flush()
         folder = prometheus_folder()
         if folder is None and parent_process() is not None:
             return PlainTextResponse(ONE_OF_SEVERAL, 503)

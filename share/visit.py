@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 from .clock import Clock
 from .metrics import Metrics
-
-FLUSH_SECONDS = 0.1
-"""How long rows and bytes may be kept back from the process's figures: adding to those costs more than to a number."""
 
 
 @dataclass(slots=True)
@@ -36,8 +32,6 @@ class Visit:
     error: str | None = None
     _began: float = 0.0
     _asked: float | None = None
-    _counted: tuple[int, int] = (0, 0)
-    _timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
         """The connection is there."""
@@ -48,7 +42,7 @@ class Visit:
     def end(self, code: int) -> None:
         """The connection is over, by this close code of ours."""
         if self.metrics is not None:
-            self._flush()
+            self.metrics.flush()
             self.metrics.viewers.dec()
             if code not in (1000, 1001):
                 self.metrics.errors.labels("close", str(code)).inc()
@@ -90,28 +84,15 @@ class Visit:
         if self._asked is not None:
             self.metrics.first_row.observe(self.clock.now() - self._asked)
             self._asked = None
-        self._flush_soon()
+        self.metrics.count(rows=count)
 
     def frame_sent(self, size_bytes: int) -> None:
         """A text frame of that size has been written."""
         self.sent_bytes += size_bytes
-        self._flush_soon()
+        if self.metrics is not None:
+            self.metrics.count(sent_bytes=size_bytes)
 
     def error_frame(self, code: str) -> None:
         """An error frame was made, of one of our codes."""
         if self.metrics is not None:
             self.metrics.errors.labels("frame", code).inc()
-
-    def _flush_soon(self) -> None:
-        if self._timer is None and self.metrics is not None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._flush)
-
-    def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        assert self.metrics is not None
-        rows, sent_bytes = self._counted
-        self._counted = self.rows, self.sent_bytes
-        self.metrics.rows.inc(self.rows - rows)
-        self.metrics.sent_bytes.inc(self.sent_bytes - sent_bytes)

@@ -196,7 +196,7 @@ FRAMES = st.one_of(
     st.sampled_from([frame(9, b"ping"), frame(1, b"\xff"), frame(8, b"")]),
     st.binary(max_size=20),
 )
-TEXT_LISTS = st.lists(ALL_TEXT.map(str.encode), max_size=5)
+TEXT_LISTS = st.lists(ALL_TEXT.map(str.encode), min_size=1, max_size=5)
 SENDS: st.SearchStrategy[Message] = st.one_of(
     ALL_TEXT.map(lambda text: {"text": text}),
     TEXT_LISTS.map(lambda texts: {"texts": texts}),
