@@ -176,7 +176,9 @@ class Access:
         """Whether users are those of XAgent's table, and not an embedding app's."""
         return self.policy is self._tokens
 
-    async def admit(self, name: str, connection: HTTPConnection, *, as_owner: bool = False) -> Admission:
+    async def admit(
+        self, name: str, connection: HTTPConnection, visitor: Visitor | None = None, *, as_owner: bool = False
+    ) -> Admission:
         """What of this name, an id or a link's token, may be watched. Raises `XAgentWebSocketConnectError`.
 
         An interaction that isn't shared, is deleted or doesn't exist is refused with the same words: who only has an id
@@ -184,7 +186,7 @@ class Access:
         """
         if not is_safe_id(name):
             raise XAgentWebSocketConnectError(NOT_FOUND, BAD_REQUEST)
-        visitor = Visitor.of(connection)
+        visitor = visitor or Visitor.of(connection)
         if not self._may_come_from(visitor.origin, connection):
             raise XAgentWebSocketConnectError("Pages of this origin may not open a socket here.", NOT_ALLOWED)
         if as_owner and self.has_own_users:
@@ -193,6 +195,10 @@ class Access:
             raise XAgentWebSocketConnectError(RUNNING, TRY_AGAIN)
         if is_token(name) and not as_owner:
             return await self._admit_by_link(name, visitor)
+        only_shared = self.has_own_users and self._settings.require_shared and not as_owner
+        # What most come for, with one question to the database.
+        if only_shared and (shared := await self._interactions.get_shared_interaction(name)) is not None:
+            return Admission(shared, name, shared=True)
         interaction = await self.find(name)
         if interaction is None or not await self._may(connection, interaction, as_owner=as_owner):
             raise XAgentWebSocketConnectError(NOT_FOUND, NO_SUCH_RECORDING)

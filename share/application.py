@@ -69,6 +69,12 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
 
 class _App(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # What Starlette puts around is about HTTP; a viewer would carry it along for as long as he watches.
+            scope["app"] = self
+            await self.router(scope, receive, send)
+            return
+
         async def tell(message: Message) -> None:
             # Starlette has put a traceback in there; a database that is away needs none.
             if message["type"] == "lifespan.startup.failed":

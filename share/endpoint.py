@@ -161,7 +161,7 @@ class ReplayServer(WebSocketEndpoint):
         self.visit.address = printable(websocket.client.host) if websocket.client else None
         if self.context.viewers > self.context.settings.max_viewers:
             raise XAgentWebSocketConnectError("Too many viewers, please try again later.", TRY_AGAIN, TRY_AGAIN)
-        self.admission = await self.context.access.admit(self.client_id, websocket, as_owner=self.as_owner)
+        self.admission = await self.context.access.admit(self.client_id, websocket, visitor, as_owner=self.as_owner)
         self.interaction = self.admission.interaction
         self.visit.link = None if self.admission.link is None else self.admission.link.id
         directory = record_directory(self.context.settings.base_dir, self.interaction)

@@ -46,6 +46,8 @@ class Replay:
         self._commands: list[tuple[Command, float]] = []  # a deque takes 700 bytes with nothing in it
         self._woken: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
+        self._owed: tuple[int, float] | None = None
+        """Rows after this offset have been passed, and the task is to send them; when the first was due."""
         self._timeline: Timeline | None = None
         self._following = False
         self._ended = False
@@ -61,6 +63,9 @@ class Replay:
         """Carry out commands and send rows until cancelled. Safe to cancel."""
         try:
             while True:
+                if self._owed is not None:
+                    (offset, due), self._owed = self._owed, None
+                    await self._send_rows(offset, due)
                 while self._commands:
                     await self._answer(*self._commands.pop(0))
                 if not await self._send_due():
@@ -102,17 +107,19 @@ class Replay:
         timeline, now = self._timeline, self._clock.now()
         if timeline is None or self._woken is None or self._woken.done() or not timeline.is_timed():
             return None
-        due = timeline.due(now)
+        due, offset = timeline.due(now), timeline.offset
         if due is None or due > now:
             return due
-        frame = self._feed.ready_frame(timeline.offset)
-        if frame is None or not self._try_send(frame):
-            return None
-        timeline.advance(now, 1)
         self._ended = False
+        if timeline.advance(now, MAX_BATCH_ROWS) > 1 or not self._send_at_once(offset):
+            self._owed = offset, due
+            return None
         self._visit.rows_sent(1, due)
-        due = timeline.due(now)
-        return None if due is None or due <= now else due
+        return timeline.due(now)
+
+    def _send_at_once(self, offset: int) -> bool:
+        frame = self._feed.ready_frame(offset)
+        return frame is not None and self._try_send(frame)
 
     async def _send_due(self) -> bool:
         timeline = self._timeline
@@ -126,15 +133,20 @@ class Replay:
         if not timeline.advance(now, MAX_BATCH_ROWS):
             return await self._send_end(timeline)
         self._ended = False
-        while offset < timeline.offset:
-            frame, count = await self._feed.batch(offset, timeline.offset - offset)
+        await self._send_rows(offset, due)
+        return True
+
+    async def _send_rows(self, offset: int, due: float | None) -> None:
+        """Send the rows after `offset` that the timeline has passed; the first was due then, where it was timed."""
+        assert self._timeline is not None
+        while offset < self._timeline.offset:
+            frame, count = await self._feed.batch(offset, self._timeline.offset - offset)
             await self._send(frame)
             self._visit.rows_sent(count, due)
             if due is None:  # the socket may take everything at once, and nobody else would get a turn
                 await asyncio.sleep(0)
             due = None
             offset += count
-        return True
 
     async def _send_end(self, timeline: Timeline) -> bool:
         if self._ended or not timeline.playing or timeline.offset < timeline.total:

@@ -19,6 +19,7 @@ from sqlalchemy import Table, insert
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
+from share.channel import TEXTS
 from share.routing import build_routes
 from share.settings import XAgentServerEnv
 from share.wire_v1 import encode_row
@@ -45,6 +46,7 @@ class Viewer:
         self.accepted = False
         self.subprotocol: str | None = None
         self.awaited = False
+        self.sent_at_once = 0
         self.frames: list[str] = []
         self.times: list[float] = []
         self.code: int | None = None
@@ -64,6 +66,10 @@ class Viewer:
             self.awaited = False
 
     async def send_from_app(self, message: Message) -> None:
+        if "texts" in message:
+            for text in message["texts"]:
+                await self.send_from_app({"type": message["type"], "text": text.decode()})
+            return
         if self._on_send is not None:
             await self._on_send(message)
         if self._error is not None:
@@ -79,9 +85,21 @@ class Viewer:
                 self._outbox.put_nowait(Closed(self.code))
                 self._inbox.put_nowait({"type": "websocket.disconnect", "code": self.code})
             case _:
-                self.frames.append(message["text"])
-                self.times.append(self._now())
-                self._outbox.put_nowait(message["text"])
+                self._take(message["text"])
+
+    def _take(self, frame: str) -> None:
+        self.frames.append(frame)
+        self.times.append(self._now())
+        self._outbox.put_nowait(frame)
+
+    def try_send_from_app(self, *texts: bytes) -> bool:
+        """What a server with `TEXTS` offers: not where a message would have to wait, or can't get through."""
+        if not self.accepted or self._on_send is not None or self._error is not None or self.code is not None:
+            return False
+        for text in texts:
+            self._take(text.decode())
+        self.sent_at_once += len(texts)
+        return True
 
     async def receive(self) -> str:
         """The next frame. Raises `Closed`."""
@@ -151,12 +169,14 @@ def start(
     headers: Mapping[str, str] | None = None,
     client: tuple[str, int] | None = ("127.0.0.1", 50000),
     subprotocols: Sequence[str] = (),
+    direct: bool = False,
     now: Callable[[], float] = time.monotonic,
     on_send: Callable[[Message], Awaitable[None]] | None = None,
 ) -> Viewer:
     """A viewer of `app` at `path`; his `task` is the app's.
 
-    `on_send` is awaited before each message of the app gets through: it may make it wait, or raise.
+    `on_send` is awaited before each message of the app gets through: it may make it wait, or raise. With `direct`, the
+    app is offered what our own protocol for uvicorn offers.
     """
     viewer = Viewer(now, on_send)
     scope = {
@@ -166,6 +186,7 @@ def start(
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()],
         "client": client,
         "subprotocols": list(subprotocols),
+        "extensions": {TEXTS: {"try_send": viewer.try_send_from_app}} if direct else {},
     }
     viewer.task = asyncio.create_task(app(scope, viewer.receive_for_app, viewer.send_from_app))  # type: ignore[arg-type]
     return viewer
@@ -192,12 +213,13 @@ class Server:
         self.settings = XAgentServerEnv(base_dir=base_dir, **settings)
         self.clock = FakeClock()
         self.gateway = gateway
+        self.direct = False
         self.app = Starlette(routes=build_routes(gateway, self.settings, self.clock))
 
     def connect(
         self, path: str = "/ws/share/run", query: Mapping[str, str] | None = None, **options: Any
     ) -> AbstractAsyncContextManager[Viewer]:
-        return connect(self.app, path, query, now=self.clock.now, **options)
+        return connect(self.app, path, query, now=self.clock.now, direct=self.direct, **options)
 
     async def play_out(self) -> None:
         """Let time pass until every replay is over, and its heartbeat with it."""

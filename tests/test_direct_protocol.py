@@ -355,3 +355,39 @@ async def test_who_sends_texts_to_a_viewer_who_has_left_is_told() -> None:
         viewer = await RawViewer.connect(f"ws://127.0.0.1:{port}")
         viewer.reset()
         await told.wait()
+
+
+async def test_what_can_be_sent_at_once_is_and_nothing_where_it_cannot() -> None:
+    sent: list[bool] = []
+
+    async def endpoint(websocket: WebSocket) -> None:
+        try_send = websocket.scope["extensions"][TEXTS]["try_send"]
+        sent.append(try_send(b"before the handshake is over"))
+        await websocket.accept()
+        sent.append(try_send("é".encode() * 100, b"two"))
+        while try_send(b"x" * 100_000):  # until he, who doesn't read, has no room left for more
+            sent.append(True)
+        sent.append(False)
+        await websocket.close()
+        sent.append(try_send(b"after the close frame"))
+
+    async with serve_one(endpoint) as port:
+        async with connect(f"ws://127.0.0.1:{port}", compression=None, max_size=None) as connection:
+            frames = [frame async for frame in connection]
+        assert frames == ["é" * 100, "two", *["x" * 100_000] * (len(frames) - 2)]
+        assert len(frames) > 2
+        assert sent == [False, *[True] * (len(frames) - 1), False, False]  # both texts in one go
+
+
+async def test_with_compression_nothing_is_sent_at_once() -> None:
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        assert not websocket.scope["extensions"][TEXTS]["try_send"](b"plain")
+        await websocket.send({"type": "websocket.send", "texts": [b"compressed"]})
+        await websocket.close()
+
+    async with (
+        serve_one(endpoint) as port,
+        connect(f"ws://127.0.0.1:{port}", compression="deflate") as connection,
+    ):
+        assert [frame async for frame in connection] == ["compressed"]

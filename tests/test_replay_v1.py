@@ -53,10 +53,11 @@ async def gateway(database: databases.Database) -> AsyncIterator[CountingGateway
     await gateway.drain()
 
 
-@pytest.fixture
-async def server(gateway: CountingGateway, tmp_path: Path) -> Server:
+@pytest.fixture(params=[False, True], ids=["any-server", "our-protocol"])
+async def server(gateway: CountingGateway, tmp_path: Path, request: pytest.FixtureRequest) -> Server:
     """A server with the recording `run` of five rows, from second 0 to second 65."""
     server = Server(gateway, tmp_path)
+    server.direct = request.param
     await server.record(*timed(*RECORDED), status="finished")
     return server
 
@@ -220,6 +221,15 @@ async def test_rows_that_are_due_together_come_in_one_frame(server: Server) -> N
         await client.ask("shared")
         await finish(server, client)
         assert client.batches == [1, 1, 2, 1]
+
+
+async def test_a_row_that_comes_alone_is_sent_at_once_where_the_server_can_do_that(server: Server) -> None:
+    async with watch(server) as client:
+        await client.ask("shared")
+        await finish(server, client)
+    # The first is due with the command, and two of the five are due together.
+    assert client.viewer.sent_at_once == (2 if server.direct else 0)
+    assert pace_of(client) == list(RECORDED)
 
 
 async def test_a_frame_has_at_most_64_rows(server: Server) -> None:
