@@ -105,6 +105,12 @@ class ReplayServer(WebSocketEndpoint):
                 self.context.classic_feeds.leave(self._feed)
             self.visit.end(close_code)
             await self.on_disconnect(websocket, close_code)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        # What knows this connection, as tasks know where they were cancelled, would keep it until the next collection.
+        self._heartbeat = self._replay = None
+        del self._tasks
 
     async def _serve(self, websocket: WebSocket) -> int:
         code, reason, farewell = 1000, "", None

@@ -43,6 +43,10 @@ class ReplayV1Server(ReplayServer):
             await super()._attend(websocket)
             self._stop()
 
+    def _let_go(self) -> None:
+        super()._let_go()
+        vars(self).pop("replay", None)  # a viewer who wasn't let in has none
+
     async def _send(self, frame: bytes) -> None:
         await self.channel.send(self._renamed(frame))
 

@@ -23,7 +23,7 @@ SHUTDOWN_SECONDS = 5
 BACKLOG = 16_384
 """Connections that may wait to be accepted; the system takes less where its own limit (net.core.somaxconn) is lower."""
 
-GC_THRESHOLDS = (5_000, 10, 100)
+GC_THRESHOLDS = (5_000, 10, 50)
 """A full collection looks at what all viewers have, and nobody gets a row meanwhile: 0.4 s with 2,000 of them. As
 Python has it, there is one each time that a quarter more has come."""
 

@@ -29,6 +29,7 @@ class Alarm:
 
     def cancel(self) -> None:
         self.cancelled = True
+        self.ring = lambda: None
 
 
 class FakeClock:
