@@ -28,16 +28,23 @@ def without_collection() -> Iterator[None]:
     gc.enable()
 
 
+async def watch(server: Server, subprotocols: list[str]) -> None:
+    async with server.connect(subprotocols=subprotocols) as viewer:
+        await until(lambda: bool(viewer.frames))
+        viewer.post({"type": "shared"})
+        await until(lambda: "node_id" in viewer.frames[-1])
+        assert ours()
+
+
+def ours() -> list[object]:
+    return [each for each in gc.get_objects() if isinstance(each, OURS)]
+
+
 @pytest.mark.parametrize("subprotocols", [["replay.v1"], []])
 async def test_who_has_left_is_forgotten(
     gateway: Gateway, tmp_path: Path, subprotocols: list[str], without_collection: None
 ) -> None:
     server = Server(gateway, tmp_path)
     await server.record(*rows(3))
-    async with server.connect(subprotocols=subprotocols) as viewer:
-        await until(lambda: bool(viewer.frames))
-        viewer.post({"type": "shared"})
-        await until(lambda: viewer.task.done() or "node_id" in viewer.frames[-1])
-        assert [each for each in gc.get_objects() if isinstance(each, OURS)]
-    del viewer
-    await until(lambda: not [each for each in gc.get_objects() if isinstance(each, OURS)])
+    await watch(server, subprotocols)
+    await until(lambda: not ours())

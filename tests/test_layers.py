@@ -74,7 +74,7 @@ ALLOWED = {
     "share.playback": "classic_feed clock rows visit",
     "share.outline": "storage.interactions storage.models timeline",
     "share.feed": "frames outline rows storage.interactions storage.models storage.notifications watched wire wire_v1",
-    "share.replay": "feed timeline visit wire_v1",
+    "share.replay": "clock feed timeline visit wire_v1",
     "share.endpoint": "access channel classic_feed clock feed logs metrics playback revocation rows settings"
     " storage.errors storage.interactions storage.links storage.models storage.workspace visit wire",
     "share.endpoint_v1": "access channel endpoint feed replay wire wire_v1",
