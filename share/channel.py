@@ -72,10 +72,15 @@ class Channel:
 
     def try_send(self, text: bytes) -> bool:
         """Send one frame where that takes no waiting; False, and nothing is sent, where it would, or isn't offered."""
-        if self._try_send is None or self._lock.locked() or not self._try_send(text):
+        if self._try_send is None or self._lock.locked():
             return False
-        self._on_sent(len(text))
-        return True
+        try:
+            sent = self._try_send(text)
+        except (OSError, RuntimeError):  # he has left: who waits for `send` is told
+            return False
+        if sent:
+            self._on_sent(len(text))
+        return sent
 
     async def _write(self, message: Message) -> None:
         try:

@@ -92,12 +92,14 @@ class Replay:
             self._woken.set_result(None)
 
     def _on_due(self) -> None:
-        self._timer = None
-        due = self._pass_row()
-        if due is None:
-            self._wake()
-        else:
-            self._timer = self._clock.call_at(due, self._on_due)
+        self._timer, due = None, None
+        try:
+            due = self._pass_row()
+        finally:
+            if due is None:
+                self._wake()
+            else:
+                self._timer = self._clock.call_at(due, self._on_due)
 
     def _pass_row(self) -> float | None:
         """Send the row that is due, where no task is needed for it: it comes alone, is there, and the socket takes it.
@@ -111,9 +113,10 @@ class Replay:
         if due is None or due > now:
             return due
         self._ended = False
+        self._owed = offset, due  # also where an error comes: the task meets it then, and ends the connection
         if timeline.advance(now, MAX_BATCH_ROWS) > 1 or not self._send_at_once(offset):
-            self._owed = offset, due
             return None
+        self._owed = None
         self._visit.rows_sent(1, due)
         return timeline.due(now)
 

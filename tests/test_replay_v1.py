@@ -232,6 +232,22 @@ async def test_a_row_that_comes_alone_is_sent_at_once_where_the_server_can_do_th
     assert pace_of(client) == list(RECORDED)
 
 
+async def test_an_error_while_a_row_is_sent_at_once_ends_the_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(feed: feed_module.Feed, *place: int) -> bytes:
+        raise ValueError("broken")
+
+    async with watch(server) as client:
+        await client.ask("shared")
+        await reach(server, client, 1)
+        monkeypatch.setattr(feed_module.Feed, "ready_frame", broken)
+        monkeypatch.setattr(feed_module.Feed, "batch", broken)
+        with pytest.raises(ValueError, match="broken"):
+            server.clock.wake_next()
+        assert await client.viewer.ended() == 1011
+
+
 async def test_a_frame_has_at_most_64_rows(server: Server) -> None:
     await server.record(*(row(n, n, node_id=f"many-{n}") for n in range(200)), interaction_id="many")
     async with watch(server, "/ws/share/many") as client:
