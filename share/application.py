@@ -69,8 +69,8 @@ def create_app(settings: XAgentServerEnv | None = None) -> Starlette:
 
 class _App(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            # What Starlette puts around is about HTTP; a viewer would carry it along for as long as he watches.
+        if scope["type"] == "websocket" and len(self.user_middleware) == 1:
+            # What is around the routes is about HTTP; a viewer would carry it along for as long as he watches.
             scope["app"] = self
             await self.router(scope, receive, send)
             return

@@ -31,8 +31,9 @@ class DirectProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self.scope is not None:
-            self.scope["extensions"].pop(TEXTS, None)  # else a circle is left for the garbage collection
+        scope = getattr(self, "scope", None)  # there is none where the handshake was none
+        if scope is not None:
+            scope["extensions"].pop(TEXTS, None)  # else a circle is left for the garbage collection
 
     def try_send(self, *texts: bytes) -> bool:
         """Send the texts where that can be done at once; False where it can't, and then nothing was sent."""

@@ -57,6 +57,7 @@ class Metrics:
         self._hits, self._misses = requests.labels("hit"), requests.labels("miss")
         self._kept_back = [0, 0, 0, 0]
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def cache_request(self, hit: bool) -> None:
         """A page of frames was asked for, and was there or was not."""
@@ -70,8 +71,9 @@ class Metrics:
         self._flush_soon()
 
     def _flush_soon(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._loop is not loop:  # another loop may have ended before its time
+            self._loop, self._timer = loop, loop.call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
         """Bring the figures up to date."""

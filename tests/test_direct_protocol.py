@@ -391,3 +391,11 @@ async def test_with_compression_nothing_is_sent_at_once() -> None:
         connect(f"ws://127.0.0.1:{port}", compression="deflate") as connection,
     ):
         assert [frame async for frame in connection] == ["compressed"]
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET / HTTP/1.1\r\n", HANDSHAKE.replace(b"Version: 13", b"Version: 7"), b"x\r\n"]
+)
+def test_a_client_whose_handshake_is_none_can_be_lost(request_line: bytes) -> None:
+    seen = assert_alike([("bytes", request_line + b"\r\n"), ("lose", None)])
+    assert not [entry for entry in seen if isinstance(entry, str) and "Error" in entry]
