@@ -96,6 +96,7 @@ class Proxy:
         self._ports = [server.port for server in servers]
         self._writers: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
         self._stalled: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None] | None] = set()
 
     @property
     def url(self) -> str:
@@ -128,18 +129,21 @@ class Proxy:
         self.heard.append(bytearray())
         said, heard = self.said[-1], self.heard[-1]
         port = self._ports[len(self.said) % len(self._ports)]
+        self._serving.add(asyncio.current_task())
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
         self._writers.append((writer, server_writer))
         pumps = [
             asyncio.create_task(self._pump(reader, server_writer, said, None)),
             asyncio.create_task(self._pump(server_reader, writer, heard, self.cut_after())),
         ]
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            self._cut(writer, self.cut_by)
+            self._cut(server_writer, "close")
         await asyncio.wait(pumps)
-        self._cut(writer, self.cut_by)
-        self._cut(server_writer, "close")
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray, limit: int | None
@@ -154,6 +158,14 @@ class Proxy:
                 await writer.drain()
                 if len(kept) == limit:
                     return
+
+    async def stop(self) -> None:
+        """Cut all connections, also those that carry nothing any more, and leave nothing open."""
+        self.cut()
+        serving = [task for task in self._serving if task is not None and not task.done()]
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     def cut(self, how: str = "reset") -> None:
         """Cut all connections: by a TCP reset, by TCP's orderly end, or by a network that carries nothing any more."""
@@ -200,7 +212,7 @@ async def proxy_of(*servers: Server) -> AsyncIterator[Proxy]:
     proxy.port = listener.sockets[0].getsockname()[1]
     async with listener:
         yield proxy
-        proxy.cut()
+        await proxy.stop()
 
 
 async def take(client: ReplayClient, count: int) -> list[int]:
