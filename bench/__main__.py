@@ -44,7 +44,7 @@ GROUPS: dict[str, Measure] = {
 }
 QUICK: dict[str, Measure] = {
     "hot": partial(throughput.measure_hot, rounds=3),
-    "cold": partial(throughput.measure_cold, viewers=20, rows=1000),
+    "cold": partial(throughput.measure_cold, viewers=20, rows=1000, rounds=5),
 }
 
 
