@@ -202,8 +202,7 @@ class Access:
         interaction = await self.find(name)
         if interaction is None or not await self._may(connection, interaction, as_owner=as_owner):
             raise XAgentWebSocketConnectError(NOT_FOUND, NO_SUCH_RECORDING)
-        own = as_owner or not self.has_own_users or not self._settings.require_shared
-        return Admission(interaction, name, shared=not own)
+        return Admission(interaction, name, shared=only_shared)
 
     async def find(self, interaction_id: str) -> Interaction | None:
         """The interaction of that id, unless it is deleted."""

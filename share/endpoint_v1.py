@@ -36,7 +36,7 @@ class ReplayV1Server(ReplayServer):
     async def _attend(self, websocket: WebSocket) -> None:
         async with self.context.feeds.open(self.interaction) as feed:
             pace = "instant" if self.as_owner else "recorded"
-            self.replay = Replay(feed, self.visit, self._send, self.error_frame, pace=pace, try_send=self._try_send)
+            self.replay = Replay(feed, self.visit, self._send, self._try_send, self.error_frame, pace=pace)
             await self._prepare(feed.prepare())
             await self.channel.send(await self._hello(feed))
             self.start()

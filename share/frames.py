@@ -45,30 +45,29 @@ class FrameCache(Generic[P]):
 
         Of what somebody watches `alone`, at most `ALONE_BYTES` are kept.
         """
-        page = self._pages.get(key)
-        hit = page is not None and len(page) >= rows
-        if self._on_request is not None:
-            self._on_request(hit)
-        while True:
-            page = self._pages.get(key)
-            if page is not None and len(page) >= rows:
-                self._pages.move_to_end(key)
-                return page
+        page = self.ready(key, rows)
+        if page is None and self._on_request is not None:
+            self._on_request(False)
+        while page is None:
             task = self._loading.get(key)
             if task is None:
                 task = self._loading[key] = asyncio.create_task(self._load(key, load, alone), name="frames")
                 task.add_done_callback(_seen)
-            page = await asyncio.shield(task)
-            if len(page) >= rows:
-                return page
+            loaded = await asyncio.shield(task)
+            page = loaded if len(loaded) >= rows else self._kept(key, rows)
+        return page
 
     def ready(self, key: Key, rows: int) -> P | None:
         """The page, where it is there with so many rows."""
+        page = self._kept(key, rows)
+        if page is not None and self._on_request is not None:
+            self._on_request(True)
+        return page
+
+    def _kept(self, key: Key, rows: int) -> P | None:
         page = self._pages.get(key)
         if page is None or len(page) < rows:
             return None
-        if self._on_request is not None:
-            self._on_request(True)
         self._pages.move_to_end(key)
         return page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from functools import cache
 from typing import TypeVar
 
@@ -55,19 +56,19 @@ class Metrics:
         )
         requests = Counter("replay_share_cache_requests", "Pages of frames that were asked for.", ("result",))
         self._hits, self._misses = requests.labels("hit"), requests.labels("miss")
-        self._kept_back = [0, 0, 0, 0]
+        self._kept_back: dict[Counter, int] = defaultdict(int)
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def cache_request(self, hit: bool) -> None:
         """A page of frames was asked for, and was there or was not."""
-        self._kept_back[2 if hit else 3] += 1
+        self._kept_back[self._hits if hit else self._misses] += 1
         self._flush_soon()
 
     def count(self, *, rows: int = 0, sent_bytes: int = 0) -> None:
         """So many rows were sent, or bytes of text frames."""
-        self._kept_back[0] += rows
-        self._kept_back[1] += sent_bytes
+        self._kept_back[self.rows] += rows
+        self._kept_back[self.sent_bytes] += sent_bytes
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -80,9 +81,9 @@ class Metrics:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        kept_back, self._kept_back = self._kept_back, [0, 0, 0, 0]
-        for counter, number in zip((self.rows, self.sent_bytes, self._hits, self._misses), kept_back, strict=True):
+        for counter, number in self._kept_back.items():
             counter.inc(number)
+        self._kept_back.clear()
 
 
 @cache

@@ -31,10 +31,10 @@ class Replay:
         feed: Feed,
         visit: Visit,
         send: Callable[[bytes], Awaitable[None]],
+        try_send: Callable[[bytes], bool],
         error_frame: Callable[[str, str], bytes],
         *,
         pace: str,
-        try_send: Callable[[bytes], bool] = lambda frame: False,
     ) -> None:
         self._feed = feed
         self._visit = visit

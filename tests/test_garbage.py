@@ -48,3 +48,4 @@ async def test_who_has_left_is_forgotten(
     await server.record(*rows(3))
     await watch(server, subprotocols)
     await until(lambda: not ours())
+    assert not ours()
