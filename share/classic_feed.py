@@ -19,8 +19,8 @@ from .watched import Watched, new_key
 FIRST_PAGE_ROWS = 16
 MAX_PAGE_ROWS = 256
 PAGE_BYTES = 256 * 1024  # what a page comes to, as far as the page before it tells
-MAX_RUN_BYTES = 64 * 1024
-"""Of rows that are sent at once: of more, the copying takes longer than the calls of the system that are saved."""
+MAX_RUN_BYTES = 256 * 1024
+"""Of rows that are sent at once: a viewer who reads slowly holds no more than that, beside the cache."""
 CHECK_SECONDS = 1.0
 """How often, at most, who begins a replay makes sure that the frames are of the rows as they are."""
 

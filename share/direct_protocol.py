@@ -12,6 +12,9 @@ from websockets.protocol import State
 
 from .channel import TEXTS
 
+JOINED_BYTES = 96 * 1024
+"""Of what is written at once, up to which it is put together first: to hand over the parts costs more than that."""
+
 _TEXT, _BINARY = (0x80 | int(opcode) for opcode in (Opcode.TEXT, Opcode.BINARY))  # whole: no fragment follows
 _short, _medium, _long = (struct.Struct(form).pack for form in (">BB", ">BBH", ">BBQ"))
 
@@ -39,7 +42,7 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         """Send the texts where that can be done at once; False where it can't, and then nothing was sent."""
         if not (self.writable.is_set() and self._is_plain()):
             return False
-        self.transport.write(b"".join(_frames({"texts": texts})))
+        self._write({"texts": texts})
         return True
 
     async def send(self, message: Any) -> None:
@@ -50,12 +53,19 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         if not self.writable.is_set():
             await self.writable.wait()
         if self._is_plain():
-            self.transport.write(b"".join(_frames(message)))
+            self._write(message)
         elif "texts" in message:
             for text in message["texts"]:
                 await super().send({"type": "websocket.send", "text": text.decode()})
         else:
             await super().send(message)
+
+    def _write(self, message: dict[str, Any]) -> None:
+        parts = _frames(message)
+        if sum(map(len, parts)) <= JOINED_BYTES:
+            self.transport.write(b"".join(parts))
+        else:
+            self.transport.writelines(parts)
 
     def _is_plain(self) -> bool:
         connection = self.conn

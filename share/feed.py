@@ -196,7 +196,7 @@ class Feed:
     async def frames(self, offset: int, limit: int) -> list[bytes]:
         """The frames of the rows after `offset`: at least one, at most `limit`, none beyond those that are known."""
         page, first, last = await self._find(offset, limit)
-        return [page.piece(row, row + 1) for row in range(first, last)]
+        return list(map(page.text, range(first, last)))
 
     async def batch(self, offset: int, limit: int) -> tuple[bytes, int]:
         """The same rows in one frame, as many as fit into one; and how many that are."""
@@ -207,7 +207,7 @@ class Feed:
         """The frame of the row after `offset`, where it is there without waiting."""
         number, row = divmod(offset, PAGE_ROWS)
         page = self._cache.ready((self.key, number), row + 1)
-        return None if page is None else page.piece(row, row + 1)
+        return None if page is None else page.text(row)
 
     async def prepare(self) -> None:
         """Have the first rows there by the time they are asked for."""

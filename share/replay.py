@@ -8,7 +8,7 @@ from typing import Any
 
 from .clock import Timer
 from .feed import Feed
-from .timeline import Pace, Timeline, classic, every, recorded
+from .timeline import Pace, Timeline, classic, every, instant, recorded
 from .visit import Visit
 from .wire_v1 import FieldError, encode
 
@@ -267,7 +267,7 @@ def _pace(pace: str | float) -> Pace:
         case "classic":
             return classic
         case "instant":
-            return every(0)
+            return instant
         case seconds:
             return every(float(seconds))
 

@@ -86,9 +86,14 @@ def classic(at: Sequence[float], offset: int) -> float:
     return random.randint(1, 3)
 
 
+def instant(at: Sequence[float], offset: int) -> float:
+    """No pause."""
+    return 0.0
+
+
 def every(seconds: float) -> Pace:
-    """The same pause before every row; 0 is `instant`."""
-    return lambda at, offset: seconds
+    """The same pause before every row."""
+    return (lambda at, offset: seconds) if seconds else instant
 
 
 @dataclass(slots=True)
@@ -128,8 +133,14 @@ class Timeline:
         """Pass the rows that are due at `now`, at most `limit`, and return how many they were."""
         start = self.offset
         while self.offset - start < limit and (due := self.due(now)) is not None and due <= now:
-            self._move(self.offset + 1, due)
+            self._move(min(self._due_together(), start + limit), due)
         return self.offset - start
+
+    def _due_together(self) -> int:
+        """An offset up to which all rows are due at the same moment as the next."""
+        if self.offset < self.place:
+            return self.place
+        return self.total if self.pace is instant else self.offset + 1
 
     def grow(self, total: int, now: float, *, at_once: bool) -> None:
         """There are `total` rows now. With `at_once` the new ones are due at once, if all others have been passed."""

@@ -181,11 +181,7 @@ def rows_frame(page: Page, first: int, last: int) -> tuple[bytes, int]:
     around = len(_BEFORE) + len(_AFTER)
     while last > first + 1 and page.size_of(first, last) + around > MAX_BATCH_BYTES:
         last -= 1
-    if last == first + 1:
-        return page.piece(first, last), 1
-    if (first, last) == (0, len(page)):
-        return page.body, last
-    return _BEFORE + page.piece(first, last) + _AFTER, last - first
+    return (page.text(first) if last == first + 1 else page.joined(first, last)), last - first
 
 
 def encode_row(

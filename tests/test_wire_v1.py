@@ -286,6 +286,18 @@ def test_rows_that_are_too_large_for_one_frame_are_several() -> None:
     assert [rows_frame(large, first, 2)[1] for first in range(2)] == [1, 1]
 
 
+@pytest.mark.parametrize("size", [10, 50_000])
+def test_rows_are_the_same_in_a_frame_whether_they_are_large_or_small(size: int) -> None:
+    rows = [b"%d" % number * size for number in range(1, 5)]
+    page = rows_page(rows)
+    assert [page.text(number) for number in range(4)] == rows
+    for first, last in ((0, 4), (0, 2), (1, 3), (2, 4)):
+        frame, count = rows_frame(page, first, last)
+        assert (frame, count) == (b'{"type":"rows","rows":[' + b",".join(rows[first:last]) + b"]}", last - first)
+    assert page.size_of(1, 3) == 2 * size + 1
+    assert page.size_bytes == len(rows_frame(page, 0, 4)[0]) + 4 * 16
+
+
 def test_a_row_has_classics_keys_and_its_place() -> None:
     stored = row(7, {"a": 1}, create_time="2023-11-17 10:00:00", file_list='["a.txt", 1, "数据"]', current=None)
     frame = row_frame("run", stored, 8, 2.5)
