@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-
 APART_BYTES = 32 * 1024
 """The size of texts, in the mean, from which on cutting one out takes longer than putting some together."""
 
