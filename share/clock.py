@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
@@ -54,12 +55,7 @@ class LoopClock:
         if loop.time() >= when:
             return
         woken = loop.create_future()
-
-        def wake() -> None:
-            if not woken.done():
-                woken.set_result(None)
-
-        timer = self.call_at(when, wake)
+        timer = self.call_at(when, partial(_wake, woken))
         try:
             await woken
         finally:
@@ -71,6 +67,11 @@ class LoopClock:
         if schedule is None:
             schedule = self._schedules[loop] = _Schedule()
         return schedule.call_at(loop, when, callback)
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
 
 
 class _Call:

@@ -49,6 +49,8 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         """Send an ASGI message. Raises what uvicorn's own does. Safe to cancel, but for `texts` with an extension."""
         if message["type"] != "websocket.send":
             await super().send(message)
+            if message["type"] == "websocket.accept" and self.handshake_complete:
+                del self.request, self.response  # 3 KB, as long as he watches
             return
         if not self.writable.is_set():
             await self.writable.wait()

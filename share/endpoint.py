@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from storage.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable
 from storage.interactions import InteractionCRUD
 from storage.links import is_token
+from storage.models import Interaction
 from storage.workspace import is_safe_id, record_directory
 
 from .access import NOT_ALLOWED, TRY_AGAIN, Access, Visitor, XAgentWebSocketConnectError
@@ -156,7 +157,8 @@ class ReplayServer(WebSocketEndpoint):
     async def on_connect(self, websocket: WebSocket) -> None:
         """Let the viewer in, or raise `XAgentWebSocketConnectError`."""
         await self._admit(websocket)
-        self._feed = self.context.classic_feeds.join(self.interaction)
+        self._feed = self.context.classic_feeds.join(self.admission.interaction)
+        self._share(self._feed.interaction)
         await self._prepare(self._prepare_reader())
         await self.channel.accept()
         await self.channel.send(CONNECTED)
@@ -168,13 +170,16 @@ class ReplayServer(WebSocketEndpoint):
         if self.context.viewers > self.context.settings.max_viewers:
             raise XAgentWebSocketConnectError("Too many viewers, please try again later.", TRY_AGAIN, TRY_AGAIN)
         self.admission = await self.context.access.admit(self.client_id, websocket, visitor, as_owner=self.as_owner)
-        self.interaction = self.admission.interaction
         self.visit.link = None if self.admission.link is None else self.admission.link.id
-        directory = record_directory(self.context.settings.base_dir, self.interaction)
+        directory = record_directory(self.context.settings.base_dir, self.admission.interaction)
         self.log.open(directory / "share.log")
         way = "" if self.visit.link is None else f" by link {self.visit.link}"
         address = self.visit.address or "an unknown address"
         self.log.info(f"connected{way}: user '{printable(visitor.user_id)}' from {address}")
+
+    def _share(self, interaction: Interaction) -> None:
+        # It takes a kilobyte: who watches the same has the same.
+        self.admission = replace(self.admission, interaction=interaction)
 
     def refusal(self, error: XAgentWebSocketConnectError) -> tuple[int, bytes]:
         """The close code and the last frame for a viewer who isn't let in."""

@@ -34,7 +34,8 @@ class ReplayV1Server(ReplayServer):
         return encode_error(code, message, self.visit.id, temporary=temporary)
 
     async def _attend(self, websocket: WebSocket) -> None:
-        async with self.context.feeds.open(self.interaction) as feed:
+        async with self.context.feeds.open(self.admission.interaction) as feed:
+            self._share(feed.interaction)
             pace = "instant" if self.as_owner else "recorded"
             self.replay = Replay(feed, self.visit, self._send, self._try_send, self.error_frame, pace=pace)
             await self._prepare(feed.prepare())
@@ -57,7 +58,7 @@ class ReplayV1Server(ReplayServer):
         # Frames are made once for all viewers; who came by a link has only that, and doesn't learn the id.
         if self.admission.link is None:
             return frame
-        return rename_recording(frame, self.interaction.interaction_id, self.client_id)
+        return rename_recording(frame, self.admission.interaction.interaction_id, self.client_id)
 
     async def _hello(self, feed: Feed) -> bytes:
         data = await feed.describe(self.admission.name)

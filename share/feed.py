@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from itertools import count
 from typing import Any
 
@@ -251,16 +251,31 @@ class Feeds:
         notifications = notifications or Notifications()
         self._watched = Watched(cache, lambda interaction: Feed(interaction, interactions, cache, notifications))
 
-    @asynccontextmanager
-    async def open(self, interaction: Interaction) -> AsyncIterator[Feed]:
+    def open(self, interaction: Interaction) -> AbstractAsyncContextManager[Feed]:
         """The feed of a recording, up to date, kept so while the block runs."""
-        feed = self._watched.join(interaction)
+        return _OpenFeed(self._watched, interaction)
+
+
+class _OpenFeed:
+    # Each viewer has one as long as he watches: of a generator he would have another half of a kilobyte.
+    __slots__ = ("_feed", "_interaction", "_watched")
+
+    def __init__(self, watched: Watched[Feed], interaction: Interaction) -> None:
+        self._watched = watched
+        self._interaction = interaction
+
+    async def __aenter__(self) -> Feed:
+        self._feed = self._watched.join(self._interaction)
         try:
-            if not await feed.check():
-                self._watched.forget(feed)
-                self._watched.leave(feed)
-                feed = self._watched.join(interaction)
-                await feed.check()
-            yield feed
-        finally:
-            self._watched.leave(feed)
+            if not await self._feed.check():
+                self._watched.forget(self._feed)
+                self._watched.leave(self._feed)
+                self._feed = self._watched.join(self._interaction)
+                await self._feed.check()
+        except BaseException:
+            self._watched.leave(self._feed)
+            raise
+        return self._feed
+
+    async def __aexit__(self, *error: object) -> None:
+        self._watched.leave(self._feed)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from storage.interactions import InteractionCRUD
 from storage.links import LinkCRUD
@@ -30,8 +30,7 @@ class Revocation:
         self._watched: dict[Watched, set[Callable[[], None]]] = {}
         self._checker: asyncio.Task[None] | None = None
 
-    @contextmanager
-    def watching(self, admission: Admission, end: Callable[[], None]) -> Iterator[None]:
+    def watching(self, admission: Admission, end: Callable[[], None]) -> AbstractContextManager[None]:
         """Call `end` when what let a viewer in isn't so any more, while the block runs.
 
         A recording that is stored again under the same interaction_id is another one.
@@ -40,18 +39,20 @@ class Revocation:
         watched = (admission.interaction.id, "shared" if admission.shared else "there")
         if admission.link is not None:
             watched = (admission.link.id, "link")
+        return _Watching(self, watched, end)
+
+    def _add(self, watched: Watched, end: Callable[[], None]) -> None:
         self._watched.setdefault(watched, set()).add(end)
         if self._checker is None:
             self._checker = asyncio.create_task(self._check(), name="revocation")
-        try:
-            yield
-        finally:
-            self._watched[watched].discard(end)
-            if not self._watched[watched]:
-                del self._watched[watched]
-            if not self._watched and self._checker is not None:
-                self._checker.cancel()
-                self._checker = None
+
+    def _remove(self, watched: Watched, end: Callable[[], None]) -> None:
+        self._watched[watched].discard(end)
+        if not self._watched[watched]:
+            del self._watched[watched]
+        if not self._watched and self._checker is not None:
+            self._checker.cancel()
+            self._checker = None
 
     async def _check(self) -> None:
         failing = False
@@ -79,3 +80,17 @@ class Revocation:
             if watched[0] not in found:
                 for end in tuple(self._watched.get(watched, ())):
                     end()
+
+
+class _Watching:
+    # Each viewer has one as long as he watches: of a generator he would have another half of a kilobyte.
+    __slots__ = ("_end", "_revocation", "_watched")
+
+    def __init__(self, revocation: Revocation, watched: Watched, end: Callable[[], None]) -> None:
+        self._revocation, self._watched, self._end = revocation, watched, end
+
+    def __enter__(self) -> None:
+        self._revocation._add(self._watched, self._end)
+
+    def __exit__(self, *error: object) -> None:
+        self._revocation._remove(self._watched, self._end)
