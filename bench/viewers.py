@@ -97,6 +97,7 @@ class Viewer(WSListener):
         self._fail(f"the server has hung up after {self.rows} of {self.total} rows: {code and code.code}")
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        now = time.perf_counter()  # before it is looked at, which takes this side's time
         if frame.msg_type is not WSMsgType.TEXT:
             return
         if not self.hello:
@@ -106,7 +107,7 @@ class Viewer(WSListener):
             elif not self.accepted.done():
                 self.accepted.set_result(None)
         elif frame.payload_size > _NO_ROW_BYTES and (new := self.count(frame)):
-            self._take(new)
+            self._take(new, now)
 
     def count(self, frame: WSFrame) -> int:
         """How many rows are in a frame; the last is looked at: when it is the last one, none is missing."""
@@ -116,15 +117,15 @@ class Viewer(WSListener):
                 self._fail(f"another row than the last one at its place: {tail.decode('utf-8', 'replace')}")
         return 1
 
-    def _take(self, new: int) -> None:
+    def _take(self, new: int, now: float) -> None:
         if not self.rows:
-            self.first = time.perf_counter()
+            self.first = now
             if not self.begun.done():
                 self.begun.set_result(None)
         self.rows += new
         self.frames += 1
         if self.arrivals is not None:
-            self.arrivals.extend([time.perf_counter()] * new)
+            self.arrivals.extend([now] * new)
         if self.rows >= self.total and not self.done.done():
             self.done.set_result(None)
 

@@ -60,6 +60,8 @@ class Channel:
 
     async def send(self, *texts: bytes) -> None:
         """Send a frame of each of the texts, which are UTF-8."""
+        if self.try_send(*texts):
+            return
         async with self._lock:
             if WebSocketState.DISCONNECTED in (self._websocket.client_state, self._websocket.application_state):
                 raise WebSocketDisconnect(1006)
@@ -70,16 +72,16 @@ class Channel:
                     await self._write({"type": "websocket.send", "text": text.decode()})
             self._on_sent(sum(map(len, texts)))
 
-    def try_send(self, text: bytes) -> bool:
-        """Send one frame where that takes no waiting; False, and nothing is sent, where it would, or isn't offered."""
+    def try_send(self, *texts: bytes) -> bool:
+        """Send them where that takes no waiting; False, and nothing is sent, where it would, or isn't offered."""
         if self._try_send is None or self._lock.locked():
             return False
         try:
-            sent = self._try_send(text)
+            sent = self._try_send(*texts)
         except (OSError, RuntimeError):  # he has left: who waits for `send` is told
             return False
         if sent:
-            self._on_sent(len(text))
+            self._on_sent(sum(map(len, texts)))
         return sent
 
     async def _write(self, message: Message) -> None:

@@ -50,7 +50,8 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         if message["type"] != "websocket.send":
             await super().send(message)
             if message["type"] == "websocket.accept" and self.handshake_complete:
-                del self.request, self.response  # 3 KB, as long as he watches
+                for each in (self.request, self.response):  # they stay, and with them 3 KB for each who watches
+                    each.headers.clear()
             return
         if not self.writable.is_set():
             await self.writable.wait()

@@ -269,8 +269,8 @@ class ReplayServer(WebSocketEndpoint):
     def start(self) -> None:
         """Start the heartbeat and the replay, where none is running."""
         if self._replay is None or self._replay.done():
-            self._heartbeat = self._tasks.create_task(self._beat(), name=f"heartbeat {self.name}")
             self._replay = self._tasks.create_task(self.send_data(), name=f"replay {self.name}")
+            self._heartbeat = self._tasks.create_task(self._beat(), name=f"heartbeat {self.name}")
             self._replay.add_done_callback(partial(_cancel, self._heartbeat))
 
     def _stop(self) -> None:

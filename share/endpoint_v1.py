@@ -48,8 +48,8 @@ class ReplayV1Server(ReplayServer):
         super()._let_go()
         vars(self).pop("replay", None)  # a viewer who wasn't let in has none
 
-    async def _send(self, frame: bytes) -> None:
-        await self.channel.send(self._renamed(frame))
+    async def _send(self, *frames: bytes) -> None:
+        await self.channel.send(*map(self._renamed, frames))
 
     def _try_send(self, frame: bytes) -> bool:
         return self.channel.try_send(self._renamed(frame))

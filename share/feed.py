@@ -203,22 +203,25 @@ class Feed:
         page, first, last = await self._find(offset, limit)
         return rows_frame(page, first, last)
 
-    def ready_frame(self, offset: int) -> bytes | None:
-        """The frame of the row after `offset`, where it is there without waiting."""
-        number, row = divmod(offset, PAGE_ROWS)
-        page = self._cache.ready((self.key, number), row + 1)
-        return None if page is None else page.text(row)
+    def ready_batch(self, offset: int, limit: int) -> tuple[bytes, int] | None:
+        """The same, where it is there without waiting."""
+        key, first, last = self._place(offset, limit)
+        page = self._cache.ready(key, last)
+        return None if page is None else rows_frame(page, first, last)
 
     async def prepare(self) -> None:
         """Have the first rows there by the time they are asked for."""
         if len(self.outline):
             await self._find(0, 1)
 
-    async def _find(self, offset: int, limit: int) -> tuple[Page, int, int]:
+    def _place(self, offset: int, limit: int) -> tuple[tuple[int, int], int, int]:
         number, first = divmod(offset, PAGE_ROWS)
-        last = min(PAGE_ROWS, len(self.outline) - number * PAGE_ROWS, first + limit)
-        key = self.key, number
-        return await self._cache.get(key, last, lambda: self._load(number), alone=self.viewers == 1), first, last
+        return (self.key, number), first, min(PAGE_ROWS, len(self.outline) - number * PAGE_ROWS, first + limit)
+
+    async def _find(self, offset: int, limit: int) -> tuple[Page, int, int]:
+        key, first, last = self._place(offset, limit)
+        page = await self._cache.get(key, last, lambda: self._load(key[1]), alone=self.viewers == 1)
+        return page, first, last
 
     async def _load(self, number: int) -> Page:
         first = number * PAGE_ROWS

@@ -36,12 +36,13 @@ class Playback:
     async def play(self, send: Callable[[Run[ClassicPage]], Awaitable[None]]) -> None:
         """Send every row when it is due, and return when the pause after the last is over. Safe to cancel."""
         due = self._clock.now()
-        paused = False
+        begun = paused = False
         while await self._reader.ready():
             if self._clock.now() < due:
                 await self._clock.sleep_until(due)
-            else:
+            elif begun:
                 await asyncio.sleep(0)
+            begun = True
             together, pause = self._draw()
             while together and len(run := await self._reader.read(together)):
                 await send(run)

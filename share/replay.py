@@ -23,14 +23,14 @@ class Replay:
     """The replay of one viewer. Commands are put in by `command`, and carried out one after the other by `run`.
 
     So nothing of a replay changes while a frame of it is on its way: what a `state` says is true when it is sent.
-    `error_frame` makes an error frame of a code and a message.
+    `send` is given frames that may go out in one write, `error_frame` makes an error frame of a code and a message.
     """
 
     def __init__(
         self,
         feed: Feed,
         visit: Visit,
-        send: Callable[[bytes], Awaitable[None]],
+        send: Callable[..., Awaitable[None]],
         try_send: Callable[[bytes], bool],
         error_frame: Callable[[str, str], bytes],
         *,
@@ -39,13 +39,15 @@ class Replay:
         self._feed = feed
         self._visit = visit
         self._clock = visit.clock
-        self._send = send
+        self._send_all = send
         self._try_send = try_send
         self._error_frame = error_frame
         self._default_pace = pace
         self._commands: list[tuple[Command, float]] = []  # a deque takes 700 bytes with nothing in it
         self._woken: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
+        self._held: tuple[bytes, ...] = ()
+        """A state that goes out with the row behind it, where that is there: a write takes longer than the row."""
         self._owed: tuple[int, float] | None = None
         """Rows after this offset have been passed, and the task is to send them; when the first was due."""
         self._timeline: Timeline | None = None
@@ -67,11 +69,19 @@ class Replay:
                     (offset, due), self._owed = self._owed, None
                     await self._send_rows(offset, due)
                 while self._commands:
+                    await self._send()
                     await self._answer(*self._commands.pop(0))
                 if not await self._send_due():
+                    await self._send()
                     await self._wait()
         finally:
             self._feed.unfollow(self._wake)
+
+    async def _send(self, *frames: bytes) -> None:
+        """Send what is held, and these."""
+        frames, self._held = self._held + frames, ()
+        if frames:
+            await self._send_all(*frames)
 
     async def _wait(self) -> None:
         self._visit.waiting()
@@ -121,8 +131,8 @@ class Replay:
         return timeline.due(now)
 
     def _send_at_once(self, offset: int) -> bool:
-        frame = self._feed.ready_frame(offset)
-        return frame is not None and self._try_send(frame)
+        ready = self._feed.ready_batch(offset, 1)
+        return ready is not None and self._try_send(ready[0])
 
     async def _send_due(self) -> bool:
         timeline = self._timeline
@@ -143,7 +153,11 @@ class Replay:
         """Send the rows after `offset` that the timeline has passed; the first was due then, where it was timed."""
         assert self._timeline is not None
         while offset < self._timeline.offset:
-            frame, count = await self._feed.batch(offset, self._timeline.offset - offset)
+            limit = self._timeline.offset - offset
+            if (ready := self._feed.ready_batch(offset, limit)) is None:
+                await self._send()
+                ready = await self._feed.batch(offset, limit)
+            frame, count = ready
             await self._send(frame)
             self._visit.rows_sent(count, due)
             if due is None:  # the socket may take everything at once, and nobody else would get a turn
@@ -173,7 +187,7 @@ class Replay:
         except FieldError as error:
             await self._send(self._error_frame("bad_field", str(error)))
         else:
-            await self._send(self._state() if self._timeline else self._not_started(command))
+            self._held = (self._state() if self._timeline else self._not_started(command),)
 
     def _carry_out(self, command: Mapping[str, Any]) -> None:
         now = self._clock.now()

@@ -39,14 +39,14 @@ class Viewer:
     """What the viewer sends goes to the app, and what the app sends is kept.
 
     `frames` and the `times` when they came, the `code` of the close frame; `awaited`: the app has dealt with all that
-    was sent, and waits for more.
+    was sent, and waits for more. `writes` are those by `try_send`: by which task, and how many frames.
     """
 
     def __init__(self, now: Callable[[], float], on_send: Callable[[Message], Awaitable[None]] | None) -> None:
         self.accepted = False
         self.subprotocol: str | None = None
         self.awaited = False
-        self.sent_at_once = 0
+        self.writes: list[tuple[str, int]] = []
         self.frames: list[str] = []
         self.times: list[float] = []
         self.code: int | None = None
@@ -98,7 +98,8 @@ class Viewer:
             return False
         for text in texts:
             self._take(text.decode())
-        self.sent_at_once += len(texts)
+        task = asyncio.current_task()
+        self.writes.append(("" if task is None else task.get_name(), len(texts)))
         return True
 
     async def receive(self) -> str:
