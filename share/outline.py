@@ -10,7 +10,7 @@ from operator import itemgetter, lt
 from typing import Any
 from zlib import crc32
 
-from storage.interactions import OutlineRow, Position, RowCount
+from storage.interactions import Position, RowCount
 from storage.models import Interaction
 
 from .timeline import RecordedTimes
@@ -27,12 +27,12 @@ _NO_STEP = -(2**63)
 
 
 class Outline:
-    """The rows of a recording as they are known so far; it only grows. 25 bytes a row."""
+    """The rows of a recording as they are known so far; it only grows. 17 bytes a row, up to 25 for large numbers."""
 
     def __init__(self) -> None:
         self._times = RecordedTimes()
-        self._ids = array("q")
-        self._steps = array("q")
+        self._ids = array("I")
+        self._steps = array("I")
         self._statuses = array("B")
         self._names: dict[str, int] = {}
         self._subtasks: dict[str, int] = {}
@@ -59,15 +59,15 @@ class Outline:
         """The offsets of the markers, in order."""
         return list(self._subtasks.values())
 
-    def append(self, rows: Sequence[OutlineRow]) -> None:
-        """Add rows that come after those that are known."""
+    def append(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows that come after those that are known, each with the values of an `OutlineRow`."""
         if not rows:
             return
         ids, steps, statuses, currents, create_times = zip(*rows, strict=True)
         self._times.extend(create_times)
-        self._steps.extend([_NO_STEP if step is None else step for step in steps] if None in steps else steps)
+        self._steps = _extended(self._steps, [_NO_STEP if step is None else step for step in steps])
         self._note_disorder(ids)
-        self._ids.extend(ids)
+        self._ids = _extended(self._ids, ids)
         numbers = {status: self._number(status or "") for status in dict.fromkeys(statuses)}
         self._statuses.extend([numbers[status] for status in statuses])
         self.last_status = statuses[-1]
@@ -137,6 +137,15 @@ class Outline:
             {"offset": offset, "at": self.at[offset - 1], "label": names.get(task_id, task_id)}
             for task_id, offset in self._subtasks.items()
         ]
+
+
+def _extended(numbers: array[int], more: Sequence[int]) -> array[int]:
+    # Four bytes each, as long as none needs eight.
+    try:
+        numbers.extend(array(numbers.typecode, more))
+    except OverflowError:
+        return array("q", [*numbers, *more])
+    return numbers
 
 
 def _names(plan: Any) -> Iterator[tuple[str, str]]:

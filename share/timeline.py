@@ -7,11 +7,14 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import accumulate, islice
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, islice, repeat
+from operator import sub, truediv
 
 UNTIMED_SECONDS = 1.0
 """Between two rows of which one carries no usable time."""
+
+_SECOND = timedelta(seconds=1)
 
 MIN_SPEED, MAX_SPEED = 0.1, 100.0
 
@@ -59,7 +62,8 @@ class RecordedTimes:
                 self.append(create_time)
         elif self._origin is not None:
             origin, origin_at = self._origin.replace(tzinfo=None), self._origin_at
-            seconds = [origin_at + (time - origin).total_seconds() for time in times]
+            passed = map(truediv, map(sub, times, repeat(origin)), repeat(_SECOND))
+            seconds = [origin_at + one for one in passed]
             self.at.extend(islice(accumulate(seconds, max, initial=self.at[-1]), 1, None))
 
 

@@ -154,8 +154,11 @@ class InteractionCRUD:
 
     async def read_on(
         self, interaction_id: str, after: Position | None, limit: int = 500
-    ) -> tuple[Interaction | None, list[OutlineRow]]:
-        """The interaction, and then the same rows without their content: with one connection for both."""
+    ) -> tuple[Interaction | None, Sequence[Sequence[Any]]]:
+        """The interaction, and then the same rows without their content, whose values are as in `OutlineRow`.
+
+        With one connection for both.
+        """
         statement = _outline(after is None, after is not None and after.step is None)
         values = {"of": interaction_id, "most": limit} | _values(after)
 
@@ -164,7 +167,7 @@ class InteractionCRUD:
             return found, await statement.fetch_all(connection, **values)
 
         found, records = await self._gateway.run(read)
-        return _interaction_of(interaction_id, found), [OutlineRow._make(record) for record in records]
+        return _interaction_of(interaction_id, found), records
 
     async def search_plans(self, interaction_id: str) -> list[str]:
         """The data, as JSON text, of the rows that hold plans, in order: those of status `start` and `subtask`."""

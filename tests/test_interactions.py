@@ -190,7 +190,7 @@ async def test_a_page_in_the_middle_enters_the_index_at_its_place(
         await interactions.search_many_raws("run", after=Position(20, 21), limit=5)
     query, values = next(record.args for record in caplog.records if "FROM raw" in record.getMessage())
     plan = [step[3] for step in sql(f"EXPLAIN QUERY PLAN {query}", *ast.literal_eval(values))]
-    assert plan == ["SEARCH raw USING INDEX ix_raw_interaction_id (interaction_id=? AND step>?)"]
+    assert plan == ["SEARCH raw USING INDEX ix_raw_outline (interaction_id=? AND step>?)"]
 
 
 @pytest.mark.parametrize("name", ["short", "edge"])
