@@ -37,6 +37,8 @@ class FrameCache(Generic[P]):
         self._limit = limit_bytes
         self._on_request = on_request
         self._pages: OrderedDict[Key, P] = OrderedDict()
+        self._owned: dict[int, dict[Key, None]] = {}
+        """The keys of each owner, in the order in which they were loaded."""
         self._loading: dict[Key, asyncio.Task[P]] = {}
         self.size_bytes = 0
 
@@ -79,7 +81,7 @@ class FrameCache(Generic[P]):
             self._forget(key)
 
     def _of(self, owner: int) -> list[Key]:
-        return [key for key in self._pages if key[0] == owner]
+        return list(self._owned.get(owner, ()))
 
     async def _load(self, key: Key, load: Callable[[], Awaitable[P]], alone: bool) -> P:
         try:
@@ -93,6 +95,7 @@ class FrameCache(Generic[P]):
         if key in self._pages:
             self._forget(key)
         self._pages[key] = page
+        self._owned.setdefault(key[0], {})[key] = None
         self.size_bytes += page.size_bytes
         if alone:
             self._thin(key[0])
@@ -110,6 +113,10 @@ class FrameCache(Generic[P]):
 
     def _forget(self, key: Key) -> None:
         self.size_bytes -= self._pages.pop(key).size_bytes
+        owned = self._owned[key[0]]
+        del owned[key]
+        if not owned:
+            del self._owned[key[0]]
 
 
 def _seen(task: asyncio.Task[P]) -> None:
