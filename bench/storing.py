@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -75,20 +76,23 @@ def _run(command: list[str], folder: Path) -> tuple[float, float, int]:
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     finally:
         pin(CLIENT_CORE)
-    usage, status = _wait(process)
+    usage, status, peak = _wait(process)
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise BenchError(f"{command}: exit code {process.returncode}\n{(folder / 'command.log').read_text()[-1000:]}")
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    return seconds, usage.ru_utime + usage.ru_stime, peak
 
 
-def _wait(process: subprocess.Popen[bytes]) -> tuple[resource.struct_rusage, int]:
-    deadline = time.monotonic() + COMMAND_SECONDS
+def _wait(process: subprocess.Popen[bytes]) -> tuple[resource.struct_rusage, int, int]:
+    deadline, peak = time.monotonic() + COMMAND_SECONDS, 0
     while time.monotonic() < deadline:
+        # Not ru_maxrss: what this process had when it started the other counts there, too.
+        if found := re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE):
+            peak = int(found[1]) * 1024
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
-            return usage, status
+            return usage, status, peak
         time.sleep(0.01)
     process.kill()
     process.wait()

@@ -15,7 +15,7 @@ from storage.workspace import Workspace, record_directory
 from .access import Admission
 from .api import Call, api_route
 from .export import export_recording
-from .feed import Feeds
+from .feeds import Feeds
 from .media import HEADERS, JSON, file_response, is_range, media_type_of
 from .problems import Problem
 from .services import Services

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from .api import Call, api_route
-from .feed import Feeds
+from .feeds import Feeds
 from .services import Services
 from .wire_v1 import encode
 

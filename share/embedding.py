@@ -17,7 +17,7 @@ from storage.errors import DatabaseError
 
 from .access import NOT_FOUND, Admission, XAgentWebSocketConnectError
 from .card_picture import HEIGHT, MAX_MARKS, WIDTH, draw
-from .feed import Feeds
+from .feeds import Feeds
 from .glance import glance, page_path
 from .media import JSON, address_of, root_of
 from .problems import Problem

@@ -22,9 +22,9 @@ from storage.workspace import is_safe_id, record_directory
 
 from .access import NOT_ALLOWED, TRY_AGAIN, Access, Visitor, XAgentWebSocketConnectError
 from .channel import Channel, ConnectionEnd
-from .classic_feed import CHECK_SECONDS, ClassicFeed, ClassicFeeds, ClassicPage, RecordingReader
+from .classic_feed import ClassicFeed, ClassicFeeds, ClassicPage
 from .clock import Clock
-from .feed import Feeds
+from .feeds import Feeds
 from .logs import LogFiles, ShareLog, hide_tokens, printable
 from .metrics import Metrics
 from .playback import Playback, classic_pause
@@ -88,8 +88,6 @@ class ReplayServer(WebSocketEndpoint):
         self._heartbeat: asyncio.Task[None] | None = None
         self._replay: asyncio.Task[None] | None = None
         self._feed: ClassicFeed | None = None
-        self._prepared: RecordingReader | None = None
-        self._connected = context.clock.now()
 
     async def dispatch(self) -> None:
         """The life of the connection: whatever ends it, its tasks end with it and `on_disconnect` runs."""
@@ -159,7 +157,10 @@ class ReplayServer(WebSocketEndpoint):
         await self._admit(websocket)
         self._feed = self.context.classic_feeds.join(self.admission.interaction)
         self._share(self._feed.interaction)
-        await self._prepare(self._prepare_reader())
+        shortest, longest = (0, 0) if self.as_owner else self.context.settings.pause_seconds
+        pause = classic_pause(shortest, longest)
+        self._playback = Playback(self._feed, pause, self.context.clock, self.visit)
+        await self._prepare(self._playback.prepare())
         await self.channel.accept()
         await self.channel.send(CONNECTED)
 
@@ -237,27 +238,13 @@ class ReplayServer(WebSocketEndpoint):
     async def send_data(self) -> None:
         """Replay the recording, from its first row to the end of the pause after its last."""
         self.visit.replay_started(self._asked)
-        reader, self._prepared = self._prepared, None
-        if reader is None or self.context.clock.now() - self._connected > CHECK_SECONDS:
-            reader = await self._begin()
-        shortest, longest = (0, 0) if self.as_owner else self.context.settings.pause_seconds
-        pause = classic_pause(shortest, longest)
-        await Playback(reader, pause, self.context.clock, self.visit).play(self._send_rows)
+        await self._playback.play(self._send_rows)
 
     async def _prepare(self, first_rows: Coroutine[Any, Any, None]) -> None:
         # Where that takes long, or fails, the replay does it again, and says so.
         with suppress(TimeoutError, DatabaseError):
             async with asyncio.timeout(PREPARE_SECONDS):
                 await first_rows
-
-    async def _begin(self) -> RecordingReader:
-        assert self._feed is not None
-        return await self._feed.begin()
-
-    async def _prepare_reader(self) -> None:
-        reader = await self._begin()
-        await reader.ready()
-        self._prepared = reader
 
     async def _send_rows(self, run: Run[ClassicPage]) -> None:
         await self.channel.send(*run.texts())

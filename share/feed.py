@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -16,7 +16,7 @@ from storage.notifications import Notifications
 from .frames import PAGE_ROWS, FrameCache
 from .outline import LAST_STATES, Outline, epoch_of
 from .rows import Page
-from .watched import Watched, new_key
+from .watched import new_key
 from .wire import WireError, decode_stored
 from .wire_v1 import MAX_DATA_BYTES, encode_row, rows_frame, rows_page
 
@@ -243,42 +243,3 @@ class Feed:
             if len(frames) % 16 == 0:
                 await asyncio.sleep(0)
         return rows_page(frames)
-
-
-class Feeds:
-    """The feeds of one mounted server."""
-
-    def __init__(
-        self, interactions: InteractionCRUD, cache: FrameCache[Page], notifications: Notifications | None = None
-    ) -> None:
-        notifications = notifications or Notifications()
-        self._watched = Watched(cache, lambda interaction: Feed(interaction, interactions, cache, notifications))
-
-    def open(self, interaction: Interaction) -> AbstractAsyncContextManager[Feed]:
-        """The feed of a recording, up to date, kept so while the block runs."""
-        return _OpenFeed(self._watched, interaction)
-
-
-class _OpenFeed:
-    # Each viewer has one as long as he watches: of a generator he would have another half of a kilobyte.
-    __slots__ = ("_feed", "_interaction", "_watched")
-
-    def __init__(self, watched: Watched[Feed], interaction: Interaction) -> None:
-        self._watched = watched
-        self._interaction = interaction
-
-    async def __aenter__(self) -> Feed:
-        self._feed = self._watched.join(self._interaction)
-        try:
-            if not await self._feed.check():
-                self._watched.forget(self._feed)
-                self._watched.leave(self._feed)
-                self._feed = self._watched.join(self._interaction)
-                await self._feed.check()
-        except BaseException:
-            self._watched.leave(self._feed)
-            raise
-        return self._feed
-
-    async def __aexit__(self, *error: object) -> None:
-        self._watched.leave(self._feed)

@@ -14,7 +14,8 @@ from storage.models import Interaction
 from storage.workspace import Workspace
 
 from .bundle import bundle
-from .feed import Feed, Feeds
+from .feed import Feed
+from .feeds import Feeds
 from .frames import FrameCache
 from .media import media_type_of
 from .static_files import FOLDER, template

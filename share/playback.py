@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from .classic_feed import ClassicPage, RecordingReader
+from .classic_feed import CHECK_SECONDS, ClassicFeed, ClassicPage, RecordingReader
 from .clock import Clock
 from .rows import Run
 from .visit import Visit
@@ -25,26 +25,39 @@ def classic_pause(shortest: float, longest: float) -> Callable[[], float]:
 class Playback:
     """One replay of a recording to a viewer. Rows are due at moments counted from its start: lateness never adds up."""
 
-    def __init__(
-        self, reader: RecordingReader, pause: Callable[[], float], clock: Clock, visit: Visit | None = None
-    ) -> None:
-        self._reader = reader
+    def __init__(self, feed: ClassicFeed, pause: Callable[[], float], clock: Clock, visit: Visit | None = None) -> None:
+        self._feed = feed
+        self._prepared: tuple[RecordingReader, float] | None = None
         self._pause = pause
         self._clock = clock
         self._visit = visit
 
+    async def prepare(self) -> None:
+        """Have the first rows there by the time they are asked for. Safe to cancel."""
+        now = self._clock.now()
+        reader = await self._feed.begin()
+        await reader.ready()
+        self._prepared = reader, now
+
+    async def _begin(self) -> RecordingReader:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and self._clock.now() - prepared[1] <= CHECK_SECONDS:
+            return prepared[0]
+        return await self._feed.begin()
+
     async def play(self, send: Callable[[Run[ClassicPage]], Awaitable[None]]) -> None:
         """Send every row when it is due, and return when the pause after the last is over. Safe to cancel."""
+        reader = await self._begin()
         due = self._clock.now()
         begun = paused = False
-        while await self._reader.ready():
+        while await reader.ready():
             if self._clock.now() < due:
                 await self._clock.sleep_until(due)
             elif begun:
                 await asyncio.sleep(0)
             begun = True
             together, pause = self._draw()
-            while together and len(run := await self._reader.read(together)):
+            while together and len(run := await reader.read(together)):
                 await send(run)
                 together -= len(run)
                 if self._visit is not None:

@@ -25,7 +25,7 @@ from .clock import Clock, LoopClock
 from .embedding import embedding_routes
 from .endpoint import ReplayContext, ReplayServer
 from .endpoint_v1 import ReplayV1Server
-from .feed import Feeds
+from .feeds import Feeds
 from .frames import FrameCache
 from .metrics import MeasuredGateway, metrics
 from .pages import page_routes

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import delete, insert, update
 
 from share import feed as feed_module
-from share.feed import POLL_SECONDS, Feed, Feeds
+from share.feed import POLL_SECONDS, Feed
+from share.feeds import Feeds
 from share.frames import PAGE_ROWS, FrameCache
 from storage import schema
 from storage.gateway import Gateway

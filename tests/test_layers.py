@@ -74,8 +74,10 @@ ALLOWED = {
     "share.playback": "classic_feed clock rows visit",
     "share.outline": "storage.interactions storage.models timeline",
     "share.feed": "frames outline rows storage.interactions storage.models storage.notifications watched wire wire_v1",
-    "share.replay": "clock feed timeline visit wire_v1",
-    "share.endpoint": "access channel classic_feed clock feed logs metrics playback revocation rows settings"
+    "share.feeds": "feed frames rows storage.interactions storage.models storage.notifications watched",
+    "share.steering": "feed timeline wire_v1",
+    "share.replay": "clock feed steering timeline visit wire_v1",
+    "share.endpoint": "access channel classic_feed clock feeds logs metrics playback revocation rows settings"
     " storage.errors storage.interactions storage.links storage.models storage.workspace visit wire",
     "share.endpoint_v1": "access channel endpoint feed replay wire wire_v1",
     "share.body": "",
@@ -90,8 +92,8 @@ ALLOWED = {
     " services wire",
     "share.api": "access body media problems services storage.archive storage.errors storage.models storage.workspace"
     " uploads",
-    "share.api_content": "storage.workspace access api export feed media problems services wire_v1",
-    "share.api_outline": "api feed services wire_v1",
+    "share.api_content": "storage.workspace access api export feeds media problems services wire_v1",
+    "share.api_outline": "api feeds services wire_v1",
     "share.api_links": "storage.models api media problems services",
     "share.api_recordings": "storage.cards storage.interactions storage.models storage.search api api_links"
     " body importing media problems services timeline uploads wire",
@@ -105,9 +107,9 @@ ALLOWED = {
     "share.card_picture": "summary",
     "share.glance": "storage.links access services summary",
     "share.pages": "access card_picture glance media openapi page services storage.errors summary",
-    "share.embedding": "access card_picture feed glance media problems services storage.errors summary",
+    "share.embedding": "access card_picture feeds glance media problems services storage.errors summary",
     "share.routing": "access api api_content api_links api_outline api_recordings classic_feed clock embedding endpoint"
-    " endpoint_v1 feed frames metrics pages revocation scrape services settings static_files"
+    " endpoint_v1 feeds frames metrics pages revocation scrape services settings static_files"
     " storage.gateway storage.interactions storage.migrations storage.notifications storage.patience wire_v1 xagent",
     "share.application": "clock logs metrics page routing settings storage.errors storage.gateway"
     " storage.interactions storage.users store",
@@ -123,8 +125,8 @@ ALLOWED = {
     "share.cli_users": "cli_store logs settings storage.users store",
     "share.cli_db": "cli_store settings storage.migrations store",
     "share.bundle": "",
-    "share.html_export": "storage.interactions storage.models storage.workspace bundle feed frames media static_files"
-    " summary wire_v1",
+    "share.html_export": "storage.interactions storage.models storage.workspace bundle feed feeds frames media"
+    " static_files summary wire_v1",
     "share.cli_export": "cli_store html_export logs settings storage.interactions storage.workspace store",
     "share.cli": "cli_db cli_export cli_live cli_store cli_users settings",
     "share": "access application client endpoint recorder routing settings",

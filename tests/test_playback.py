@@ -39,7 +39,7 @@ class Screen:
         self.task = asyncio.create_task(self._play(pause))
 
     async def _play(self, pause: Callable[[], float]) -> None:
-        await Playback(await self._feed.begin(), pause, self.clock).play(self._show)
+        await Playback(self._feed, pause, self.clock).play(self._show)
 
     async def _show(self, run: Run[ClassicPage]) -> None:
         for text in run.texts():

@@ -137,7 +137,7 @@ async def test_only_this_recordings_rows_are_read(server: Server, feed: ClassicF
 
 
 async def test_rows_that_are_sent_at_once_are_not_too_large_together(server: Server, feed: ClassicFeed) -> None:
-    await server.record(*(row(step, "x" * 30_000) for step in range(6)))
+    await server.record(*(row(step, "x" * 100_000) for step in range(6)))
     reader = await feed.begin()
     assert [len(await reader.read(16)) for _ in range(4)] == [2, 2, 2, 0]
 
