@@ -20,7 +20,7 @@ FIRST_PAGE_ROWS = 16
 MAX_PAGE_ROWS = 256
 PAGE_BYTES = 256 * 1024  # what a page comes to, as far as the page before it tells
 MAX_RUN_BYTES = 256 * 1024
-"""Of rows that are sent at once: a viewer who reads slowly holds no more than that, beside the cache."""
+"""Of rows that are sent at once: a viewer who reads slowly holds no more than that beside the cache, or one row."""
 CHECK_SECONDS = 1.0
 """How often, at most, who begins a replay makes sure that the frames are of the rows as they are."""
 

@@ -23,8 +23,8 @@ class DirectProtocol(WebSocketsSansIOProtocol):
     """Frames data by itself where no extension changes it, and leaves everything else to uvicorn.
 
     It takes one message more: `{"type": "websocket.send", "texts": [...]}` sends several texts, given as UTF-8 bytes,
-    which are believed to be that. They go out as one write: frames that are written one by one cost a call of the
-    operating system each. The write is as large as they are; who sends slow readers many at once has to bound it.
+    which are believed to be that, in one write: each write is a call of the system. Who sends slow readers many has to
+    bound it. For uvloop: asyncio in CPython 3.12.0 to .8 and 3.13.0 to .1 doesn't notice them (CVE-2024-12254).
     """
 
     def handle_connect(self, event: Request) -> None:
@@ -50,8 +50,8 @@ class DirectProtocol(WebSocketsSansIOProtocol):
         if message["type"] != "websocket.send":
             await super().send(message)
             if message["type"] == "websocket.accept" and self.handshake_complete:
-                for each in (self.request, self.response):  # they stay, and with them 3 KB for each who watches
-                    each.headers.clear()
+                self.request.headers.clear()  # it stays, and with these 3 KB for each who watches
+                self.response.headers.clear()
             return
         if not self.writable.is_set():
             await self.writable.wait()

@@ -119,9 +119,9 @@ class Feed:
                 interaction_id, self.outline.position(len(self.outline)), OUTLINE_ROWS
             )
             self.outline.append(rows)
-            if rows and known:
+            if rows.id and known:
                 self._grown = asyncio.get_running_loop().time()
-            if len(rows) < OUTLINE_ROWS:
+            if len(rows.id) < OUTLINE_ROWS:
                 break
         if found is not None and found.id == self.interaction.id:
             self.interaction = found

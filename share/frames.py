@@ -27,7 +27,8 @@ Key = tuple[int, object]
 
 
 class FrameCache(Generic[P]):
-    """Pages of frames, at most `limit_bytes` of them; those that were not asked for the longest go first.
+    """Pages of frames, at most `limit_bytes` of them; those that were not asked for the longest go first, and of a
+    recording that one viewer watches alone, those that were loaded first.
 
     A page that several viewers want at once is loaded once. `on_request` is told of each that is asked for, whether it
     was there. Safe to cancel: a load that has begun is finished.

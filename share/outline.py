@@ -10,7 +10,7 @@ from operator import itemgetter, lt
 from typing import Any
 from zlib import crc32
 
-from storage.interactions import Position, RowCount
+from storage.interactions import OutlineRows, Position, RowCount
 from storage.models import Interaction
 
 from .timeline import RecordedTimes
@@ -59,11 +59,11 @@ class Outline:
         """The offsets of the markers, in order."""
         return list(self._subtasks.values())
 
-    def append(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Add rows that come after those that are known, each with the values of an `OutlineRow`."""
-        if not rows:
+    def append(self, rows: OutlineRows) -> None:
+        """Add rows that come after those that are known."""
+        ids, steps, statuses, currents, create_times = rows
+        if not ids:
             return
-        ids, steps, statuses, currents, create_times = zip(*rows, strict=True)
         self._times.extend(create_times)
         self._steps = _extended(self._steps, [_NO_STEP if step is None else step for step in steps])
         self._note_disorder(ids)

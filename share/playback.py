@@ -23,7 +23,10 @@ def classic_pause(shortest: float, longest: float) -> Callable[[], float]:
 
 
 class Playback:
-    """One replay of a recording to a viewer. Rows are due at moments counted from its start: lateness never adds up."""
+    """The replays of a recording to a viewer, one after the other.
+
+    Rows are due at moments counted from a replay's start: lateness never adds up.
+    """
 
     def __init__(self, feed: ClassicFeed, pause: Callable[[], float], clock: Clock, visit: Visit | None = None) -> None:
         self._feed = feed

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from .clock import Timer
 from .feed import Feed
@@ -20,18 +20,24 @@ Command = Mapping[str, Any] | bytes
 """A checked command, or the frame that answers one that could not be."""
 
 
+class Send(Protocol):
+    """Sends frames, which may go out in one write. Safe to cancel."""
+
+    async def __call__(self, *frames: bytes) -> None: ...
+
+
 class Replay:
     """The replay of one viewer. Commands are put in by `command`, and carried out one after the other by `run`.
 
     So nothing of a replay changes while a frame of it is on its way: what a `state` says is true when it is sent.
-    `send` is given frames that may go out in one write, `error_frame` makes an error frame of a code and a message.
+    `error_frame` makes an error frame of a code and a message.
     """
 
     def __init__(
         self,
         feed: Feed,
         visit: Visit,
-        send: Callable[..., Awaitable[None]],
+        send: Send,
         try_send: Callable[[bytes], bool],
         error_frame: Callable[[str, str], bytes],
         *,
@@ -69,8 +75,10 @@ class Replay:
                     await self._send()
                     await self._answer(*self._commands.pop(0))
                 if not await self._send_due():
-                    await self._send()
-                    await self._wait()
+                    if self._held:
+                        await self._send()  # meanwhile a command may have come
+                    else:
+                        await self._wait()
         finally:
             self._feed.unfollow(self._wake)
 
@@ -157,7 +165,7 @@ class Replay:
             frame, count = ready
             await self._send(frame)
             self._visit.rows_sent(count, due)
-            if due is None:  # the socket may take everything at once, and nobody else would get a turn
+            if due is None or count > 1:  # the socket may take everything at once, and nobody else would get a turn
                 await asyncio.sleep(0)
             due = None
             offset += count

@@ -1,4 +1,4 @@
-"""Rows as they are sent: texts that follow one another, in one piece. Pure."""
+"""Rows as they are sent: texts that follow one another, ready to be sent one by one or together. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ APART_BYTES = 32 * 1024
 
 
 class Page:
-    """Texts that follow one another, as UTF-8 in one piece: what is sent is a part of it, and takes no making.
+    """Texts that follow one another, in UTF-8. `before`, `between` and `after` make one of several.
 
-    Large ones are kept as they are. `before`, `between` and `after` make one text of several.
+    They are one piece, of which what is sent is a part; large ones are kept as they are.
     """
 
     def __init__(self, texts: Sequence[bytes], before: bytes = b"", between: bytes = b"", after: bytes = b"") -> None:

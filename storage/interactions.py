@@ -46,14 +46,14 @@ class Listed(NamedTuple):
     row_count: int
 
 
-class OutlineRow(NamedTuple):
-    """What of a row says when and where in the run it was recorded."""
+class OutlineRows(NamedTuple):
+    """What of rows that follow one another says when and where in the run they were recorded: each column's values."""
 
-    id: int
-    step: int | None
-    status: str | None
-    current: str | None
-    create_time: str | None
+    id: Sequence[int] = ()
+    step: Sequence[int | None] = ()
+    status: Sequence[str | None] = ()
+    current: Sequence[str | None] = ()
+    create_time: Sequence[str | None] = ()
 
 
 class RowCount(NamedTuple):
@@ -154,11 +154,8 @@ class InteractionCRUD:
 
     async def read_on(
         self, interaction_id: str, after: Position | None, limit: int = 500
-    ) -> tuple[Interaction | None, Sequence[Sequence[Any]]]:
-        """The interaction, and then the same rows without their content, whose values are as in `OutlineRow`.
-
-        With one connection for both.
-        """
+    ) -> tuple[Interaction | None, OutlineRows]:
+        """The interaction, and then the same rows without their content: with one connection for both."""
         statement = _outline(after is None, after is not None and after.step is None)
         values = {"of": interaction_id, "most": limit} | _values(after)
 
@@ -167,7 +164,7 @@ class InteractionCRUD:
             return found, await statement.fetch_all(connection, **values)
 
         found, records = await self._gateway.run(read)
-        return _interaction_of(interaction_id, found), records
+        return _interaction_of(interaction_id, found), OutlineRows(*zip(*records, strict=True))
 
     async def search_plans(self, interaction_id: str) -> list[str]:
         """The data, as JSON text, of the rows that hold plans, in order: those of status `start` and `subtask`."""
@@ -233,7 +230,7 @@ def _statement(columns: Sequence[Any], from_first: bool, without_step: bool) -> 
 
 @cache
 def _outline(from_first: bool, without_step: bool) -> Statement:
-    return _statement([raw.c[name] for name in OutlineRow._fields], from_first, without_step)
+    return _statement([raw.c[name] for name in OutlineRows._fields], from_first, without_step)
 
 
 @cache

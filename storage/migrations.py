@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from .database import table_names
 from .errors import DatabaseError
 from .gateway import Gateway
-from .indexes import index_lists
+from .indexes import make_indexes
 from .schema import metadata, share_links, share_migrations
 
 Migration = Callable[[Connection], Awaitable[None]]
@@ -21,7 +21,7 @@ Migration = Callable[[Connection], Awaitable[None]]
 FIRST = 1
 """The version of our tables before there were migrations."""
 
-MIGRATIONS: Mapping[int, Migration] = {2: index_lists}
+MIGRATIONS: Mapping[int, Migration] = {2: make_indexes, 3: make_indexes}
 """What leads to a version from the one before it. One that has been released is never changed. On MySQL, where a change
 of a table can't be taken back, it must be possible to do it again."""
 
@@ -54,7 +54,7 @@ async def create_tables(gateway: Gateway) -> list[str]:
         # MySQL can't take tables back: the one that says that ours are there is made last, when all else is.
         for table in sorted(metadata.sorted_tables, key=lambda table: table is share_links):
             if table is share_links:
-                await index_lists(connection)
+                await make_indexes(connection)
             if table is share_links and share_links.name not in present:
                 await connection.execute(delete(share_migrations))
                 await _note(connection, latest())

@@ -24,7 +24,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.asyncio.client import connect
 
-from share.direct_protocol import TEXTS, DirectProtocol
+from share.direct_protocol import JOINED_BYTES, TEXTS, DirectProtocol
 from tests.server import PATIENCE_SECONDS, RawViewer, serve_here
 
 Step = tuple[str, Any]
@@ -297,8 +297,10 @@ def serve_one(endpoint: Callable[[WebSocket], Awaitable[None]]) -> AbstractAsync
     return serve_here(Starlette(routes=[WebSocketRoute("/", endpoint)]), ws=DirectProtocol)
 
 
-async def test_many_texts_are_one_write_and_come_in_their_order() -> None:
-    texts = [f"row {number} {'数据' * number * 20}" for number in range(300)]
+@pytest.mark.parametrize("count", [3, 300])
+async def test_many_texts_are_one_write_and_come_in_their_order(count: int) -> None:
+    texts = [f"row {number} {'数据' * number * 20}" for number in range(count)]
+    assert (sum(len(text.encode()) for text in texts) > JOINED_BYTES) is (count == 300)
 
     async def endpoint(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -310,7 +312,7 @@ async def test_many_texts_are_one_write_and_come_in_their_order() -> None:
     async with serve_one(endpoint) as port:
         for compression in (None, "deflate"):
             async with connect(f"ws://127.0.0.1:{port}", compression=compression) as connection:
-                assert [await connection.recv() for _ in range(301)] == ["before", *texts]
+                assert [await connection.recv() for _ in range(count + 1)] == ["before", *texts]
                 await connection.wait_closed()
             assert connection.close_code == 4000
 

@@ -18,7 +18,7 @@ from share.formats import read_recording
 from storage.database import open_database
 from storage.errors import DatabaseConflict
 from storage.gateway import Gateway
-from storage.interactions import InteractionCRUD, Position
+from storage.interactions import InteractionCRUD, OutlineRows, Position
 from storage.migrations import create_tables
 from storage.models import Interaction, Recording, Row, Visibility
 from storage.recordings import RecordingCRUD, RecordingExists
@@ -201,10 +201,13 @@ async def test_the_outline_is_the_rows_without_their_content(
     await recordings.add_recording(recording, visibility=Visibility.UNLISTED)
     interaction_id = recording.interaction.interaction_id
     rows = await interactions.search_many_raws(interaction_id, limit=1000)
-    expected = [(row.id, row.step, row.status, row.current, row.create_time) for row in rows]
+    expected = [[getattr(row, name) for row in rows] for name in OutlineRows._fields]
     stored = await interactions.get_interaction(interaction_id)
-    assert await interactions.read_on(interaction_id, None) == (stored, expected)
-    assert await interactions.read_on(interaction_id, Position.of(rows[2])) == (stored, expected[3:])
+    for after, first in ((None, 0), (Position.of(rows[2]), 3)):
+        found, read = await interactions.read_on(interaction_id, after)
+        assert found == stored
+        assert [list(column) for column in read] == [column[first:] for column in expected]
+    assert await interactions.read_on(interaction_id, Position.of(rows[-1])) == (stored, OutlineRows())
 
 
 async def test_plans_are_the_data_of_the_rows_that_hold_some(interactions: InteractionCRUD, add: Add) -> None:

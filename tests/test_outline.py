@@ -3,14 +3,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from share.outline import Outline, epoch_of
-from storage.interactions import OutlineRow, Position, RowCount
+from storage.interactions import OutlineRows, Position, RowCount
 from storage.models import Interaction
 from tests.test_json_text import ANY_JSON
 
@@ -18,9 +18,21 @@ RUN = Interaction("run", "author", create_time="2023-11-17 10:00:00", id=7)
 COUNT = RowCount(3, 0, None)
 
 
+class OutlineRow(NamedTuple):
+    id: int
+    step: int | None
+    status: str | None
+    current: str | None
+    create_time: str | None
+
+
+def append(outline: Outline, *rows: OutlineRow) -> None:
+    outline.append(OutlineRows(*zip(*rows, strict=True)))
+
+
 def outline_of(*rows: OutlineRow) -> Outline:
     outline = Outline()
-    outline.append(rows)
+    append(outline, *rows)
     return outline
 
 
@@ -45,7 +57,8 @@ def test_an_outline_without_rows_is_empty() -> None:
 
 def test_an_outline_grows() -> None:
     outline = outline_of(outline_row(0), outline_row(3))
-    outline.append([outline_row(5, status="finished")])
+    append(outline, outline_row(5, status="finished"))
+    outline.append(OutlineRows())
     assert list(outline.at) == [0, 3, 5]
     assert (len(outline), outline.duration, outline.last_status) == (3, 5.0, "finished")
 
@@ -54,6 +67,19 @@ def test_a_row_has_the_position_that_it_has_in_the_table() -> None:
     outline = outline_of(outline_row(0, step=None), outline_row(1, step=-5), outline_row(2, step=2**31))
     positions = [outline.position(offset) for offset in range(4)]
     assert positions == [None, Position(None, 100), Position(-5, 101), Position(2**31, 102)]
+
+
+@pytest.mark.parametrize("number", [2**32, 2**63 - 1, -1])
+@pytest.mark.parametrize("column", ["id", "step"])
+def test_positions_are_exact_where_one_of_many_is_larger_than_the_others(column: str, number: int) -> None:
+    outline = outline_of(outline_row(0), outline_row(1, **{column: 2**32 - 1}))
+    append(outline, outline_row(2), outline_row(3, **{column: number}))
+    append(outline, outline_row(4))
+    values = {"step": [0, 1, 2, 3, 4], "id": [100, 101, 102, 103, 104]}
+    values[column][1], values[column][3] = 2**32 - 1, number
+    expected = [Position(*each) for each in zip(values["step"], values["id"], strict=True)]
+    assert [outline.position(offset) for offset in range(1, 6)] == expected
+    assert list(outline.ids(2, 4)) == values["id"][1:4]
 
 
 # Steps
@@ -111,7 +137,7 @@ def test_steps_can_be_read_while_rows_come() -> None:
     with ThreadPoolExecutor(1) as thread:
         for number in range(1, 300):
             reading = thread.submit(outline.steps, len(outline), 100)
-            outline.append([outline_row(0, f"1.{number}", f"s{number}")] * 10)
+            append(outline, *[outline_row(0, f"1.{number}", f"s{number}")] * 10)
             assert reading.result()[0] == (1, 0.0, "inner")
 
 

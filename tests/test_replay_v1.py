@@ -231,13 +231,15 @@ async def test_a_row_that_comes_alone_is_sent_at_once_where_the_server_can_do_th
         # The first row is due with the command, and goes out with its answer; two of the five are due together.
         writes = [(by == "replay run", count) for by, count in client.viewer.writes if by != "heartbeat run"]
         assert writes[1:] == [(True, 2), (False, 1), (True, 1), (False, 1), (True, 1)]
+    else:
+        assert not client.viewer.writes
     assert pace_of(client) == list(RECORDED)
 
 
 async def test_an_error_while_a_row_is_sent_at_once_ends_the_connection(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(feed: feed_module.Feed, *place: int) -> bytes:
+    def broken(feed: feed_module.Feed, *place: int) -> tuple[bytes, int]:
         raise ValueError("broken")
 
     async with watch(server) as client:
@@ -385,6 +387,49 @@ async def test_a_limit_or_a_speed_that_changes_nothing_makes_no_drift_when_sendi
 
 
 # State and controls
+
+
+async def test_a_command_is_carried_out_that_comes_while_the_answer_to_another_waits_for_the_socket(
+    server: Server,
+) -> None:
+    gate = asyncio.Event()
+    gate.set()
+    waiting = asyncio.Event()
+
+    async def through_the_gate(message: Message) -> None:
+        if not gate.is_set():
+            waiting.set()
+        await gate.wait()
+
+    async with watch(server, on_send=through_the_gate) as client:
+        await client.ask("shared", autoplay=False)
+        gate.clear()
+        client.post({"type": "set_speed", "speed": 2})
+        await waiting.wait()
+        client.post({"type": "play"})
+        await until(lambda: client.viewer.awaited)  # it has been read
+        gate.set()
+        await until(lambda: client.read().states[-1]["playing"])
+        await finish(server, client)
+
+
+async def test_the_state_does_not_wait_for_a_row_that_has_yet_to_be_read(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = asyncio.Event()
+    batch = feed_module.Feed.batch
+
+    async def slow(feed: feed_module.Feed, *place: int) -> tuple[bytes, int]:
+        await read.wait()
+        return await batch(feed, *place)
+
+    monkeypatch.setattr(feed_module.Feed, "ready_batch", lambda feed, *place: None)
+    monkeypatch.setattr(feed_module.Feed, "batch", slow)
+    async with watch(server) as client:
+        await client.ask("shared")
+        assert client.rows == []
+        read.set()
+        await finish(server, client)
 
 
 async def test_every_command_is_answered_with_the_state(server: Server) -> None:
