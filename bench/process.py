@@ -28,6 +28,12 @@ def pin(core: int) -> None:
     os.sched_setaffinity(0, {core})
 
 
+def status_bytes(pid: int, name: str) -> int | None:
+    """What /proc/PID/status says of a process' memory by that name; None of one that has ended."""
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that runs, and serves since `start_seconds` after it was started."""
@@ -56,10 +62,10 @@ class Server:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def _status(self, name: str) -> int:
-        found = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text(), re.MULTILINE)
-        if found is None:
+        size_bytes = status_bytes(self.process.pid, name)
+        if size_bytes is None:
             raise BenchError(f"{self.name} has ended\n{self.log()}")
-        return int(found[1]) * 1024
+        return size_bytes
 
     def log(self) -> str:
         return self.log_file.read_text("utf-8", "replace")[-2000:]

@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from share.store import open_store
 from storage.users import UserCRUD
 
 from .figures import Line, at_least, at_most, ratios
-from .process import CLIENT_CORE, SERVER_CORE, BenchError, Server, pin
+from .process import CLIENT_CORE, SERVER_CORE, BenchError, Server, pin, status_bytes
 from .rows import ROW_BYTES, make_rows
 from .servers import PEERS, ours
 
@@ -88,8 +87,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[resource.struct_rusage, int
     deadline, peak = time.monotonic() + COMMAND_SECONDS, 0
     while time.monotonic() < deadline:
         # Not ru_maxrss: what this process had when it started the other counts there, too.
-        if found := re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE):
-            peak = int(found[1]) * 1024
+        peak = status_bytes(process.pid, "VmHWM") or peak
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             return usage, status, peak
